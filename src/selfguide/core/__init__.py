@@ -1,0 +1,1 @@
+"""What every package shares: errors, strict configuration, artifacts, seeding, pixels and the Lightning runtime."""

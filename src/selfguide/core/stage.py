@@ -1,0 +1,41 @@
+"""The frame of a stage script: its command line, and user errors printed without a traceback."""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from selfguide.core.errors import UserError
+
+
+def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
+    """An argument parser with `--params` and one option per input or output path, each with its default.
+
+    Args:
+        description: the script's docstring.
+        paths: option name => default path, relative to the project's root.
+    """
+    found = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    found.add_argument("--params", default="params.yaml", metavar="FILE", help="configuration (default: %(default)s)")
+    for name, default in paths.items():
+        found.add_argument(
+            f"--{name.replace('_', '-')}", default=default, metavar="PATH", help="default: %(default)s"
+        )  # fmt: skip
+    return found
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a stage's `main`; a UserError becomes `error: ...` on stderr and exit status 2."""
+    logging.basicConfig(level=os.environ.get("SELFGUIDE_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    # Lightning's advice about loader workers does not apply: our loaders carry row numbers, not images.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
