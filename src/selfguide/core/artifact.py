@@ -140,7 +140,7 @@ def open_array(path: str | Path, dtype: str, shape: Sequence[int | None], stage:
     if not path.is_file():
         raise UserError(f"{path} is missing: {remedy}")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{path}: not a whole .npy file ({error}); {remedy}") from None
     matches = len(array.shape) == len(shape) and all(

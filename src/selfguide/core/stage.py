@@ -31,6 +31,8 @@ def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
 def run(main: Callable[[], None]) -> None:
     """Call a stage's `main`; a UserError becomes `error: ...` on stderr and exit status 2."""
     logging.basicConfig(level=os.environ.get("SELFGUIDE_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning's advice about loader workers does not apply: our loaders carry row numbers, not images.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -1,0 +1,77 @@
+"""Chooses a snapshot. Reads models/denoiser, the condition and the reference; writes models/checkpoint.
+
+It stands apart from training, so that an edit of the metrics never retrains and every snapshot is scored alike.
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from selfguide.checkpoint.config import CheckpointConfig
+from selfguide.condition.artifact import Condition
+from selfguide.core.artifact import replacing
+from selfguide.core.config import nearest
+from selfguide.core.errors import UserError
+from selfguide.denoiser.artifact import Denoiser, copy_denoiser
+from selfguide.metrics.config import MetricsConfig
+from selfguide.metrics.evaluate import evaluate
+from selfguide.samples.config import SamplesConfig
+from selfguide.samples.generate import draw_ids, fill_samples
+
+log = logging.getLogger(__name__)
+
+
+def choose(
+    source: Path,
+    condition: Condition,
+    reference: Path,
+    config: CheckpointConfig,
+    samples: SamplesConfig,
+    metrics: MetricsConfig,
+    seed: int,
+    out: Path,
+) -> None:
+    """Copy the chosen snapshot of the denoiser at `source` to `out`, with the scores in its meta.json.
+
+    Args:
+        source: folder of the trained denoiser.
+        condition: conditions to sample from.
+        reference: folder of the real images' features.
+        config: the `checkpoint` section.
+        samples, metrics: their sections; number of images and steps come from `config`.
+        seed: of the samples.
+        out: where the chosen denoiser goes.
+
+    Raises:
+        UserError: `config.metric` is not among the scores.
+    """
+    final = Denoiser.load(source)
+    if config.choice == "last":
+        copy_denoiser(final, source, out, choice="last")
+        return
+    settings = samples.model_copy(update={"num_images": config.num_images, "num_steps": config.num_steps})
+    scores: dict[int, float] = {}
+    for snapshot in final.snapshots():
+        ids = draw_ids(condition, config.num_images, seed, settings.ids)
+        move = fill_samples(snapshot, ids, config.w, seed, settings, f"snapshot {snapshot.step}")
+        images = out.parent / f".{out.name}-candidate"
+        if move is not None:
+            with replacing(images) as temporary:
+                move(temporary)
+        found = evaluate(np.load(images / "images.npy", mmap_mode="r"), reference, metrics)
+        if found is None:
+            continue
+        if config.metric not in found:
+            raise UserError(
+                f"checkpoint.metric: unknown '{config.metric}'; known: {', '.join(sorted(found))}"
+                f"{nearest(config.metric, list(found))}"
+            )
+        scores[snapshot.step] = found[config.metric]
+        log.info("checkpoint: step %d, %s %.4f", snapshot.step, config.metric, found[config.metric])
+    if not scores:
+        return
+    best = min(scores, key=lambda step: scores[step])
+    chosen = next(snapshot for snapshot in final.snapshots() if snapshot.step == best)
+    table = {str(step): score for step, score in scores.items()}
+    copy_denoiser(chosen, source, out, choice="best", metric=config.metric, scores=table)

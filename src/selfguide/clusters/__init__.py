@@ -1,0 +1,1 @@
+"""k-means over the features: the self-labels of the images."""

@@ -1,0 +1,1 @@
+"""What the denoiser is conditioned on: the chosen annotation, optionally corrupted."""

@@ -1,0 +1,59 @@
+"""The condition on disk.
+
+ids.npy         int32 (N,), 0..num_ids-1, -1 = null: what training sees, and the distribution that sampling draws from
+corrupted.npy   bool (N,), whose ids were permuted
+meta.json       guidance, num_ids, corruption, seed
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
+
+KIND = "condition"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition per training image; see the module for the arrays."""
+
+    guidance: str
+    ids: Array
+    corrupted: Array
+    num_ids: int
+    corruption: float
+    seed: int
+    names: tuple[str, ...] | None = None
+    digest: str = ""
+
+    def save(self, folder: str | Path) -> None:
+        """Write the artifact."""
+        with replacing(folder) as temporary:
+            save_array(temporary / "ids.npy", self.ids.astype(np.int32))
+            save_array(temporary / "corrupted.npy", self.corrupted)
+            write_meta(
+                temporary,
+                KIND,
+                guidance=self.guidance,
+                num_ids=self.num_ids,
+                corruption=self.corruption,
+                seed=self.seed,
+                names=self.names,
+            )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Condition":
+        """Read the artifact.
+
+        Raises:
+            UserError: missing, foreign or damaged.
+        """
+        folder = Path(folder)
+        meta = read_meta(folder, KIND, "condition")
+        ids = open_array(folder / "ids.npy", "int32", (None,), "condition")
+        corrupted = open_array(folder / "corrupted.npy", "bool", (len(ids),), "condition")
+        names = tuple(meta["names"]) if meta["names"] else None
+        facts = {key: meta[key] for key in ("guidance", "num_ids", "corruption", "seed", "digest")}
+        return cls(ids=ids, corrupted=corrupted, names=names, **facts)

@@ -1,0 +1,1 @@
+"""The trained network: noise schedules, the U-Net variants, and training under Lightning."""

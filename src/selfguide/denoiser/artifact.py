@@ -1,0 +1,127 @@
+"""The trained denoiser on disk: weights as safetensors, and a meta.json that says how to rebuild the network.
+
+ema.safetensors, raw.safetensors    averaged and last weights, float32
+meta.json                           network, noise schedule, prediction, condition ids and their frequencies
+snapshots/step_NNNNNNNN/            the same two files at earlier steps, where asked for
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from selfguide.core.artifact import read_meta, replacing, write_meta
+from selfguide.core.errors import UserError
+from selfguide.denoiser.registry import build
+
+KIND = "denoiser"
+WEIGHTS = ("ema", "raw")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters after some number of optimiser steps."""
+
+    ema: dict[str, Tensor]
+    raw: dict[str, Tensor]
+
+
+def save_weights(folder: Path, weights: Weights) -> None:
+    """Write the two weight files into an existing folder."""
+    for name in WEIGHTS:
+        tensors = {key: value.detach().cpu().contiguous() for key, value in getattr(weights, name).items()}
+        save_file(tensors, folder / f"{name}.safetensors")
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A trained denoiser.
+
+    Attributes:
+        folder: where it lies.
+        network: what `selfguide.denoiser.registry.build` takes.
+        schedule: name of the noise schedule.
+        num_timesteps: T.
+        prediction: "eps" or "v".
+        guidance: the guidance kind that it was trained with.
+        step: optimiser steps behind the weights.
+        digest: sha256 over the weight files.
+    """
+
+    folder: Path
+    network: dict[str, Any]
+    schedule: str
+    num_timesteps: int
+    prediction: str
+    guidance: str
+    step: int
+    digest: str
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Denoiser":
+        """Read meta.json.
+
+        Raises:
+            UserError: missing or foreign.
+        """
+        meta = read_meta(folder, KIND, "denoiser")
+        keys = ("network", "schedule", "num_timesteps", "prediction", "guidance", "step", "digest")
+        return cls(folder=Path(folder), **{key: meta[key] for key in keys})
+
+    def build(self, weights: str) -> nn.Module:
+        """The network with its weights, in eval mode, on the CPU.
+
+        Args:
+            weights: "ema" or "raw".
+
+        Raises:
+            UserError: another name, or a weight file that is missing, damaged or of another network.
+        """
+        if weights not in WEIGHTS:
+            raise UserError(f"weights: unknown '{weights}'; valid: {', '.join(WEIGHTS)}")
+        path = self.folder / f"{weights}.safetensors"
+        network = build(self.network)
+        try:
+            network.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise UserError(f"{path}: cannot load the weights ({error}); run `dvc repro denoiser`") from None
+        return network.eval()
+
+    def snapshots(self) -> list["Denoiser"]:
+        """The denoiser at every step that was kept, oldest first, the final one last."""
+        folders = sorted((self.folder / "snapshots").glob("step_*"))
+        earlier = [Denoiser(**{**vars(self), "folder": f, "step": int(f.name.removeprefix("step_"))}) for f in folders]
+        return [*earlier, self]
+
+
+def write_denoiser(folder: Path, weights: Weights, facts: dict[str, Any]) -> None:
+    """Write weights and meta.json into an existing folder.
+
+    Args:
+        folder: an existing folder; what it already holds (snapshots) is sealed with it.
+        weights: the final weights.
+        facts: every attribute of `Denoiser` but folder and digest, and the training's provenance.
+    """
+    save_weights(folder, weights)
+    write_meta(folder, KIND, **facts)
+
+
+def copy_denoiser(chosen: Denoiser, source: str | Path, folder: str | Path, **facts: Any) -> None:
+    """Write one of the snapshots of the denoiser at `source` as a denoiser of its own.
+
+    Args:
+        chosen: one of `Denoiser.snapshots()`.
+        source: folder of the trained denoiser.
+        folder: where to write.
+        facts: added to meta.json.
+    """
+    meta = read_meta(source, KIND, "denoiser")
+    kept = {key: value for key, value in meta.items() if key not in ("kind", "format_version", "digest", "files")}
+    with replacing(folder) as temporary:
+        for name in WEIGHTS:
+            # Bytes, not a hard link: a link into DVC's cache must never be made by hand.
+            (temporary / f"{name}.safetensors").write_bytes((chosen.folder / f"{name}.safetensors").read_bytes())
+        write_meta(temporary, KIND, **{**kept, "step": chosen.step, **facts})

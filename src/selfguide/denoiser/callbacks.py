@@ -1,0 +1,133 @@
+"""What happens around the training steps: the curve, states to resume from, snapshots, the progress bar, NaN."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from tqdm.auto import tqdm
+
+from selfguide.core import runtime
+from selfguide.core.artifact import replacing, replacing_file
+from selfguide.core.errors import UserError
+from selfguide.denoiser.artifact import Weights, save_weights
+from selfguide.denoiser.module import DenoiserModule
+
+COLUMNS = ("step", "epoch", "loss", "learning_rate")
+
+
+def current_weights(module: DenoiserModule) -> Weights:
+    """The module's averaged and raw parameters."""
+    return Weights(ema=module.ema.state_dict(), raw=dict(module.network.named_parameters()))
+
+
+class Curve(pl.Callback):
+    """Loss curve: the mean of the loss over each `every` steps, read from the device only then.
+
+    Rows are part of the training state, so a resumed run has the curve of an uninterrupted one.
+    """
+
+    def __init__(self, path: Path, every: int, images_per_epoch: int) -> None:
+        self.path, self.every, self.images_per_epoch = path, every, images_per_epoch
+        self.rows: list[list[float]] = []
+        self.total: torch.Tensor | None = None
+        self.count = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, DenoiserModule)
+        loss = outputs["loss"].detach()
+        self.total = loss if self.total is None else self.total + loss
+        self.count += 1
+        step = trainer.global_step
+        if step % self.every and step < module.config.max_steps:
+            return
+        mean = float(trainer.strategy.reduce(self.total / self.count, reduce_op="mean"))
+        self.total, self.count = None, 0
+        if mean != mean or mean in (float("inf"), float("-inf")):
+            raise UserError(
+                f"denoiser: the loss is {mean} at step {step} (learning_rate {module.config.learning_rate}, precision"
+                f" {module.config.precision}); the last good state is kept and training resumes from it. Lower"
+                " denoiser.learning_rate, set denoiser.gradient_clip, or use denoiser.precision: 32-true"
+            )
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        epoch = step * module.config.batch_size / self.images_per_epoch
+        self.rows.append([step, round(epoch, 4), mean, rate])
+        if trainer.is_global_zero:
+            self.write(self.path)
+            for logger in trainer.loggers:
+                logger.log_metrics({"loss": mean, "learning_rate": rate}, step)
+
+    def write(self, path: Path) -> None:
+        """Write the curve as CSV, for `dvc plots`."""
+        with replacing_file(path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows([int(step), epoch, f"{loss:.6g}", f"{rate:.6g}"] for step, epoch, loss, rate in self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "total": self.total, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows, self.total, self.count = state["rows"], state["total"], state["count"]
+
+
+class States(pl.Callback):
+    """Keeps the state to resume from (`last.ckpt`, replaced whole by a rename) and the snapshots asked for."""
+
+    def __init__(self, folder: Path, every: int, snapshot_every: int | None) -> None:
+        self.folder, self.every, self.snapshot_every = folder, every, snapshot_every
+
+    @property
+    def last(self) -> Path:
+        """The state to resume from."""
+        return self.folder / "last.ckpt"
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, DenoiserModule)
+        step = trainer.global_step
+        final = step == module.config.max_steps
+        if self.snapshot_every and step % self.snapshot_every == 0 and not final and trainer.is_global_zero:
+            with replacing(self.folder / "snapshots" / f"step_{step:08d}") as temporary:
+                save_weights(temporary, current_weights(module))
+        if step % self.every == 0 or final:
+            norms = torch.stack(torch._foreach_norm([p.detach() for p in module.network.parameters()]))
+            if not torch.isfinite(norms).all():
+                raise UserError(f"denoiser: weights are not finite at step {step}; the last good state is kept")
+            temporary = self.folder / ".last.ckpt"
+            trainer.save_checkpoint(temporary, weights_only=False)  # with the optimiser's state
+            if trainer.is_global_zero:
+                temporary.replace(self.last)
+
+
+class Progress(pl.Callback):
+    """Progress bar in images per second with the time left."""
+
+    def __init__(self, curve: Curve) -> None:
+        self.curve = curve
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, DenoiserModule)
+        self.size = module.config.batch_size
+        self.bar = tqdm(
+            total=module.config.max_steps * self.size,
+            initial=trainer.global_step * self.size,
+            desc="denoiser",
+            unit="img",
+            mininterval=2.0,
+            disable=not (runtime.progress() and trainer.is_global_zero),
+        )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.curve.rows and self.curve.rows[-1][0] == trainer.global_step:
+            self.bar.set_postfix(step=trainer.global_step, loss=f"{self.curve.rows[-1][2]:.4f}", refresh=False)
+        self.bar.update(self.size)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.bar.close()

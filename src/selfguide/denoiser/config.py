@@ -1,0 +1,91 @@
+"""The `denoiser` section of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from selfguide.core.config import StrictModel
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class DenoiserConfig(StrictModel):
+    """Network, noise schedule and optimisation."""
+
+    variant: Literal["concat"]
+    """Network; `concat` joins the time and guidance embeddings in every block (the paper's Eq. 7, Tables 8-9)."""
+    patch_size: Positive
+    """Pixels a side folded into channels before the first and after the last convolution; 1 = none (the paper)."""
+    base_channels: Positive
+    """Channels at full resolution (paper: 128)."""
+    channel_multipliers: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Channels of each resolution level, in units of base_channels; each further level halves the side."""
+    num_blocks: Positive
+    """Residual blocks per level in the encoder; the decoder has one more."""
+    attention_resolutions: tuple[Positive, ...]
+    """Sides (cells of the feature map) at which self-attention follows each block; the middle always has it."""
+    num_heads: Positive
+    """Attention heads; must divide the channels of every level with attention."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    """Dropout probability inside residual blocks."""
+    time_width: Positive
+    """Width of the time embedding (paper: 4 x base_channels)."""
+    guidance_width: Positive
+    """Width of the guidance embedding (paper: 2 x base_channels)."""
+    schedule: Literal["linear", "scaled_linear", "cosine"]
+    """Noise schedule: DDPM's, latent diffusion's (what the paper's authors ran), or improved DDPM's."""
+    num_timesteps: Positive
+    """T, the number of noise levels."""
+    prediction: Literal["eps", "v"]
+    """What the network outputs: the noise (the paper), or v = sqrt(abar) eps - sqrt(1 - abar) x0."""
+    condition_drop_prob: Annotated[float, Field(ge=0, le=1)]
+    """Probability that a training image's condition is replaced by the null condition (paper: 0.1)."""
+    horizontal_flip: bool
+    """Mirror half of the training images at random (the paper: never)."""
+    batch_size: Positive
+    """Images per optimiser step, over all ranks together."""
+    max_steps: Positive
+    """Optimiser steps."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    """AdamW step size after warm-up."""
+    warmup_steps: Annotated[int, Field(ge=0)]
+    """Steps of linear warm-up."""
+    decay_steps: Annotated[int, Field(ge=0)]
+    """Last steps over which the learning rate falls linearly to 0; 0 = constant (the paper)."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    """AdamW's decoupled weight decay."""
+    gradient_clip: Annotated[float, Field(gt=0)] | None
+    """Largest gradient norm; null = no clipping (the paper)."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the exponential moving average of weights; it warms up as (1 + n) / (10 + n)."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    """Lightning precision of forward and backward passes; weights and optimiser state stay float32."""
+    log_every_steps: Positive
+    """Steps between points of the loss curve; the loss is read from the device only then."""
+    checkpoint_every_steps: Positive
+    """Steps between states from which a killed run resumes."""
+    preview_every_steps: Positive | None
+    """Steps between preview grids in TensorBoard and logs/; null = none."""
+    snapshot_every_steps: Positive | None
+    """Steps between weights kept for the choice of a checkpoint; null = only the last."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "DenoiserConfig":
+        for multiplier in self.channel_multipliers:
+            channels = self.base_channels * multiplier
+            if channels % min(32, channels):
+                raise ValueError(
+                    f"denoiser.base_channels: {self.base_channels} x {multiplier} = {channels} channels do not divide"
+                    " into 32 groups; use a multiple of 32"
+                )
+        widest = self.base_channels * self.channel_multipliers[-1]
+        if widest % self.num_heads:
+            raise ValueError(
+                f"denoiser.num_heads: {self.num_heads} does not divide the {widest} channels of the middle"
+            )
+        if self.warmup_steps + self.decay_steps > self.max_steps:
+            raise ValueError(
+                f"denoiser.max_steps: {self.max_steps} is fewer than warmup_steps + decay_steps ="
+                f" {self.warmup_steps + self.decay_steps}"
+            )
+        return self

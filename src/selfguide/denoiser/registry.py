@@ -1,0 +1,52 @@
+"""The denoiser variants, and `build`."""
+
+from typing import Any
+
+from torch import nn
+
+from selfguide.core.config import nearest
+from selfguide.core.errors import UserError
+from selfguide.denoiser.concat import ConcatUNet
+
+DENOISERS: dict[str, type[nn.Module]] = {"concat": ConcatUNet}
+
+#: Keys of the `denoiser` section that describe the network; the rest describes its training.
+NETWORK_KEYS = (
+    "patch_size",
+    "base_channels",
+    "channel_multipliers",
+    "num_blocks",
+    "attention_resolutions",
+    "num_heads",
+    "dropout",
+    "time_width",
+    "guidance_width",
+)
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    """Build an untrained network.
+
+    Args:
+        config: `variant`, `image_size` (pixels), `num_ids` (K) and the `NETWORK_KEYS`, as a model's meta.json has them.
+
+    Returns:
+        A module with `forward(x, t, c)`: float (B, 3, H, W), int64 (B,), int64 (B,) => float (B, 3, H, W).
+
+    Raises:
+        UserError: unknown variant, or an image size that the levels do not divide.
+    """
+    settings = dict(config)
+    variant = settings.pop("variant")
+    if variant not in DENOISERS:
+        known = sorted(DENOISERS)
+        raise UserError(f"denoiser.variant: unknown '{variant}'; known: {', '.join(known)}{nearest(variant, known)}")
+    unit = settings["patch_size"] * 2 ** (len(settings["channel_multipliers"]) - 1)
+    if settings["image_size"] % unit:
+        raise UserError(
+            f"images.size: {settings['image_size']} is not a multiple of {unit} = denoiser.patch_size x 2 **"
+            " (levels - 1); change images.size, denoiser.patch_size or denoiser.channel_multipliers"
+        )
+    settings["channel_multipliers"] = tuple(settings["channel_multipliers"])
+    settings["attention_resolutions"] = tuple(settings["attention_resolutions"])
+    return DENOISERS[variant](**settings)

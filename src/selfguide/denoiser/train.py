@@ -1,0 +1,121 @@
+"""Trains the denoiser. Reads images and condition; writes models/denoiser and the loss curve."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from selfguide.condition.artifact import Condition
+from selfguide.core import runtime
+from selfguide.core.artifact import Array, digest_json, replacing
+from selfguide.core.errors import UserError
+from selfguide.core.scratch import digest_code, scratch_folder
+from selfguide.core.seeding import derive_seed
+from selfguide.denoiser.artifact import write_denoiser
+from selfguide.denoiser.callbacks import Curve, Progress, States, current_weights
+from selfguide.denoiser.config import DenoiserConfig
+from selfguide.denoiser.module import DenoiserModule
+from selfguide.denoiser.registry import NETWORK_KEYS, build
+
+log = logging.getLogger(__name__)
+
+#: Keys that change where and when states are kept, and not what is learnt.
+_HOUSEKEEPING = {"checkpoint_every_steps", "preview_every_steps"}
+
+
+def train(
+    pixels: Array,
+    condition: Condition,
+    config: DenoiserConfig,
+    seed: int,
+    out: Path,
+    curve_path: Path,
+    images_digest: str,
+    callbacks: Sequence[pl.Callback] = (),
+) -> None:
+    """Train, or go on where a killed run of the same configuration, data and code was.
+
+    Args:
+        pixels: uint8 (N, S, S, 3).
+        condition: one id per image.
+        config: the `denoiser` section.
+        seed: fixes initial weights, order, time steps, noise, drops and flips.
+        out: folder of the trained denoiser.
+        curve_path: CSV of the loss.
+        images_digest: digest of `pixels`.
+        callbacks: further Lightning callbacks, e.g. previews.
+
+    Raises:
+        UserError: sizes that do not fit, a loss that is not finite (the last good state is kept).
+    """
+    if len(pixels) != len(condition.ids):
+        raise UserError(
+            f"data/condition: {len(condition.ids)} ids, data/images has {len(pixels)} images; run `dvc repro condition`"
+        )
+    settings = config.model_dump(mode="json")
+    network_config = {
+        "variant": config.variant,
+        "image_size": int(pixels.shape[1]),
+        "num_ids": condition.num_ids,
+        **{key: settings[key] for key in NETWORK_KEYS},
+    }
+    facts = {
+        "config": {key: value for key, value in settings.items() if key not in _HOUSEKEEPING},
+        "network": network_config,
+        "images": images_digest,
+        "condition": condition.digest,
+        "seed": seed,
+    }
+    scratch = scratch_folder("denoiser", **facts, code=digest_code("core", "denoiser"))
+    pl.seed_everything(derive_seed(seed, "weights") % 2**32, verbose=False)
+    module = DenoiserModule(build(network_config), config, pixels, condition.ids, seed)
+
+    states = States(scratch, config.checkpoint_every_steps, config.snapshot_every_steps)
+    curve = Curve(scratch / "curve.csv", config.log_every_steps, len(pixels))
+    logger = TensorBoardLogger("logs", name="denoiser", version=digest_json(facts)[:8])
+    try:
+        trainer = runtime.trainer(
+            max_steps=config.max_steps,
+            max_epochs=-1,
+            precision=config.precision,
+            gradient_clip_val=config.gradient_clip,
+            logger=logger,
+            log_every_n_steps=config.log_every_steps,
+            enable_progress_bar=False,
+            callbacks=[curve, states, Progress(curve), *callbacks],
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(f"denoiser.precision: {config.precision} does not run here ({error}); use 32-true") from None
+    resume = states.last if states.last.is_file() else None
+    if trainer.is_global_zero:
+        scratch.mkdir(parents=True, exist_ok=True)
+        parameters = sum(p.numel() for p in module.network.parameters())
+        log.info("denoiser: %.2f M parameters, %d images, %d ids", parameters / 1e6, len(pixels), condition.num_ids)
+        if resume:
+            log.info("denoiser: resuming from %s", resume)
+    trainer.fit(module, ckpt_path=resume, weights_only=True)
+    trainer.strategy.barrier("trained")
+    if trainer.interrupted or not trainer.is_global_zero:
+        return
+
+    curve.write(curve_path)
+    with replacing(out) as temporary:
+        if (scratch / "snapshots").is_dir():
+            shutil.copytree(scratch / "snapshots", temporary / "snapshots")
+        write_denoiser(
+            temporary,
+            current_weights(module),
+            {
+                "schedule": config.schedule,
+                "num_timesteps": config.num_timesteps,
+                "prediction": config.prediction,
+                "guidance": condition.guidance,
+                "step": config.max_steps,
+                **facts,
+            },
+        )
+    shutil.rmtree(scratch)

@@ -1,0 +1,1 @@
+"""Features of every training image under the frozen backbone."""

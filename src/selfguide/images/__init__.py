@@ -1,0 +1,1 @@
+"""Images and what is known about them (labels, boxes, masks): sources, decoding, geometry, the artifact."""

@@ -1,0 +1,158 @@
+"""The artifact data/images: pixels, and labels, boxes and masks where they are known."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfguide.core.artifact import open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.errors import UserError
+
+KIND, STAGE = "images", "images"
+SplitName = Literal["train", "heldout"]
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int32]
+Boxes = NDArray[np.int16]
+Masks = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Images and what is known about them; None where nothing is.
+
+    The rows are in random order: any prefix is a random sample.
+
+    Attributes:
+        pixels: (N, S, S, 3) uint8 RGB.
+        labels: (N,) int32, -1 where unknown.
+        boxes: (N, 4) int16 x0, y0, x1, y1 in pixels, half-open, inside the image.
+        masks: (N, S, S) uint8, class id + 1, 0 is background.
+    """
+
+    pixels: Pixels
+    labels: Labels | None = None
+    boxes: Boxes | None = None
+    masks: Masks | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __post_init__(self) -> None:
+        n, size = self.pixels.shape[:2]
+        expected = {
+            "pixels": ("uint8", (n, size, size, 3)),
+            "labels": ("int32", (n,)),
+            "boxes": ("int16", (n, 4)),
+            "masks": ("uint8", (n, size, size)),
+        }
+        for name, array in self.arrays().items():
+            if (str(array.dtype), array.shape) != expected[name]:
+                raise UserError(f"images: {name}: expected {expected[name]}, found {array.dtype}, {array.shape}")
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that are known, by name."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def take(self, rows: Any) -> "ImageSplit":
+        """The images at `rows`: indices, a slice, or a boolean array (N,)."""
+        return ImageSplit(**{name: array[rows] for name, array in self.arrays().items()})
+
+    @staticmethod
+    def concatenate(splits: Sequence["ImageSplit"]) -> "ImageSplit":
+        """One split after the other; all know the same things."""
+        names = splits[0].arrays()
+        return ImageSplit(**{name: np.concatenate([split.arrays()[name] for split in splits]) for name in names})
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Training images and, where asked for, held-out ones.
+
+    Attributes:
+        train: at least one image.
+        heldout: images that no network is trained on, or None.
+        class_names: name of each label, or None where no labels are known.
+        source: name of the source.
+        num_skipped: unreadable files left out.
+    """
+
+    train: ImageSplit
+    heldout: ImageSplit | None
+    class_names: tuple[str, ...] | None
+    source: str
+    num_skipped: int
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.train.pixels.shape[1])
+
+    def save(self, folder: str | Path) -> None:
+        """Write the artifact, whole or not at all."""
+        with replacing(folder) as temporary:
+            for name, split in (("train", self.train), ("heldout", self.heldout)):
+                for part, array in split.arrays().items() if split else ():
+                    save_array(temporary / _file(name, part), array)
+            write_meta(
+                temporary,
+                KIND,
+                source=self.source,
+                size=self.size,
+                num_train=len(self.train),
+                num_heldout=len(self.heldout) if self.heldout else 0,
+                num_skipped=self.num_skipped,
+                class_names=list(self.class_names) if self.class_names else None,
+            )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Open the artifact; arrays are memory-mapped read-only.
+
+        Raises:
+            UserError: missing, truncated or not as meta.json says.
+        """
+        meta = read_meta(folder, KIND, STAGE)
+        names = meta["class_names"]
+        return cls(
+            train=_open_split(folder, "train", meta),
+            heldout=_open_split(folder, "heldout", meta) if meta["num_heldout"] else None,
+            class_names=tuple(names) if names else None,
+            source=meta["source"],
+            num_skipped=meta["num_skipped"],
+        )
+
+
+def load_pixels(folder: str | Path, split: SplitName = "train") -> Pixels:
+    """Open only the pixels, (N, S, S, 3) uint8, memory-mapped: all that a self-annotator may see.
+
+    Raises:
+        UserError: the artifact is missing or broken, or has no held-out images.
+    """
+    meta = read_meta(folder, KIND, STAGE)
+    if not meta[f"num_{split}"]:
+        raise UserError(f"{folder}: there are no {split} images; set images.num_heldout and run `dvc repro {STAGE}`")
+    n, size = meta[f"num_{split}"], meta["size"]
+    return open_array(Path(folder) / _file(split, "pixels"), "uint8", (n, size, size, 3), STAGE)
+
+
+def _file(split: str, part: str) -> str:
+    return f"{split}.npy" if part == "pixels" else f"{split}_{part}.npy"
+
+
+def _open_split(folder: str | Path, split: SplitName, meta: dict[str, Any]) -> ImageSplit:
+    n, size = meta[f"num_{split}"], meta["size"]
+    known = {"labels": ("int32", (n,)), "boxes": ("int16", (n, 4)), "masks": ("uint8", (n, size, size))}
+    return ImageSplit(
+        load_pixels(folder, split),
+        **{
+            part: open_array(Path(folder) / _file(split, part), dtype, shape, STAGE)
+            for part, (dtype, shape) in known.items()
+            if _file(split, part) in meta["files"]
+        },
+    )

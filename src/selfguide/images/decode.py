@@ -1,0 +1,124 @@
+"""Encoded bytes to RGB, and many images to one array."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from tqdm.auto import tqdm
+
+from selfguide.images.artifact import Pixels
+from selfguide.images.config import Crop
+from selfguide.images.geometry import View, fit
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that could not be decoded, and why."""
+
+    name: str
+    reason: str
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode a file of any format that PIL reads; the first frame, turned upright as EXIF says, as RGB.
+
+    Raises:
+        Exception: whatever PIL raises on a damaged file; its plugins have no common class of error.
+    """
+    image = Image.open(BytesIO(data))
+    image.load()
+    return to_rgb(ImageOps.exif_transpose(image))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any PIL mode to RGB.
+
+    Transparency is composited on white. 16-bit grey maps 0..65535 to 0..255. Wider integers that exceed this map their
+    own minimum and maximum to 0 and 255. Floats map the first of the ranges 0..1, 0..255, 0..65535 that holds them,
+    else their own.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode[0] in "IF":
+        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None  # None only when converting in place
+        return converted
+    return image.convert("RGB")
+
+
+def _to_8_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
+    values = grey.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("NaN or infinite pixels")
+    low, high = float(values.min()), float(values.max())
+    for top in (1, 255, 65535) if grey.dtype.kind == "f" else (65535,):
+        if low >= 0 and high <= top:
+            low, high = 0.0, float(top)
+            break
+    return np.rint((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+
+
+def read_pixels(
+    read: Callable[[int], Image.Image],
+    rows: NDArray[np.int64],
+    size: int,
+    crop: Crop,
+    name: Callable[[int], str],
+) -> tuple[Pixels, NDArray[np.bool_], list[Unreadable]]:
+    """Read, crop and resize images on all cores; the result does not depend on how many there are.
+
+    Args:
+        read: gives image `row` as RGB; called from several threads (PIL decodes and resizes outside of the GIL).
+        rows: (n,) which images.
+        size: side of the result.
+        crop: see `geometry.window`.
+        name: gives the name of image `row`, for messages.
+
+    Returns:
+        pixels (n, S, S, 3) in the order of `rows`; readable (n,), false where `read` failed; and the failures in order.
+    """
+    from selfguide.core import runtime  # brings torch: seconds that the rendered sources need not spend
+
+    pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
+    readable = np.ones(len(rows), dtype=np.bool_)
+
+    def work(start: int) -> list[Unreadable]:
+        failures = []
+        for position in range(start, min(start + _CHUNK, len(rows))):
+            row = int(rows[position])
+            try:
+                pixels[position] = np.asarray(fit(View(read(row)), size, crop).image)
+            except Exception as error:  # noqa: BLE001 (see `decode`)
+                readable[position] = False
+                failures.append(Unreadable(name(row), _reason(error)))
+        return failures
+
+    unreadable: list[Unreadable] = []
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=len(rows), desc="images", unit="img", mininterval=1.0, leave=False,
+             disable=not runtime.progress()) as bar,
+    ):  # fmt: skip
+        for failures in pool.map(work, range(0, len(rows), _CHUNK)):
+            unreadable += failures
+            bar.update(min(_CHUNK, len(rows) - bar.n))
+    return pixels, readable, unreadable
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,20 @@
+"""The sources of images, by the name in params.yaml."""
+
+from collections.abc import Callable
+
+from selfguide.images.arrays import open_arrays
+from selfguide.images.cifar import open_cifar
+from selfguide.images.config import ImagesConfig, SourceName
+from selfguide.images.digits import open_digits
+from selfguide.images.image_folder import open_image_folder
+from selfguide.images.scenes import open_scenes
+from selfguide.images.source import Sources
+
+SOURCES: dict[SourceName, Callable[[ImagesConfig, int], Sources]] = {
+    "scenes": open_scenes,
+    "digits": open_digits,
+    "image_folder": open_image_folder,
+    "cifar10": open_cifar,
+    "cifar100": open_cifar,
+    "arrays": open_arrays,
+}

@@ -1,0 +1,1 @@
+"""Images drawn from the trained denoiser: guidance, samplers, and the sampling stage."""

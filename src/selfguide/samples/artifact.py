@@ -1,0 +1,35 @@
+"""Samples on disk.
+
+images.npy  uint8 (M, S, S, 3)
+ids.npy     int32 (M,), the condition of each image, -1 = null
+meta.json   w, sampler settings, seed, the model's digest
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfguide.core.artifact import Array, open_array, read_meta
+
+KIND = "samples"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Generated images, the ids that they were generated for, and meta.json."""
+
+    images: Array
+    ids: Array
+    meta: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Samples":
+        """Read the artifact.
+
+        Raises:
+            UserError: missing, foreign or damaged.
+        """
+        folder = Path(folder)
+        meta = read_meta(folder, KIND, "samples")
+        images = open_array(folder / "images.npy", "uint8", (None, None, None, 3), "samples")
+        return cls(images, open_array(folder / "ids.npy", "int32", (len(images),), "samples"), meta)

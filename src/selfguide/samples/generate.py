@@ -1,0 +1,94 @@
+"""Draws the samples. Reads a denoiser and the condition; writes data/samples and two pictures.
+
+Under several ranks each draws its own batches of the same sample; a killed run keeps what it has drawn.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfguide.condition.artifact import Condition
+from selfguide.core.artifact import Array, replacing, save_array, write_meta
+from selfguide.core.rows import fill_rows
+from selfguide.core.scratch import digest_code, scratch_folder
+from selfguide.core.seeding import numpy_generator
+from selfguide.denoiser.artifact import Denoiser
+from selfguide.samples.artifact import KIND
+from selfguide.samples.config import SamplesConfig
+from selfguide.samples.generator import Generator
+
+
+def draw_ids(condition: Condition, num_images: int, seed: int, given: tuple[int, ...] | None = None) -> Array:
+    """The condition of each sample: int32 (M,).
+
+    Args:
+        condition: its ids are the empirical distribution.
+        num_images: M; a larger M extends a smaller one.
+        seed: of the draw.
+        given: ids to repeat in turn instead.
+    """
+    if given is not None:
+        return np.resize(np.asarray(given, np.int32), num_images)
+    rows = numpy_generator(seed, "sampled conditions").integers(len(condition.ids), size=num_images)
+    return np.asarray(condition.ids[rows])
+
+
+def fill_samples(
+    denoiser: Denoiser, ids: Array, w: float, seed: int, config: SamplesConfig, description: str
+) -> Callable[[Path], None] | None:
+    """Draw one image per id; see `selfguide.core.rows.fill_rows` for what is returned."""
+    network = denoiser.build(config.weights)
+    generator = Generator(denoiser, network)
+    chosen = torch.from_numpy(generator.check_ids(ids))
+
+    def function(start: int, stop: int, device: torch.device) -> Mapping[str, Tensor]:
+        part = chosen[start:stop].to(device)
+        settings = (config.num_steps, seed, config.sampler, config.eta, config.clip)
+        return {"images": generator.sample_batch(part, w, *settings, first_index=start)}
+
+    size = generator.image_size
+    scratch = scratch_folder(
+        "samples",
+        denoiser=denoiser.digest,
+        step=denoiser.step,
+        ids=ids.tolist(),
+        w=w,
+        seed=seed,
+        config=config.model_dump(mode="json"),
+        code=digest_code("core", "denoiser", "samples"),
+    )
+    outputs = {"images": ((size, size, 3), "uint8")}
+    return fill_rows(
+        network, function, len(ids), outputs, config.batch_size, scratch, description, precision=config.precision
+    )
+
+
+def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, config: SamplesConfig, out: Path) -> bool:
+    """Draw the samples and write the artifact.
+
+    Returns:
+        Whether this is rank 0, which wrote it.
+
+    Raises:
+        UserError: ids or num_steps out of range.
+    """
+    ids = draw_ids(condition, config.num_images, seed, config.ids)
+    move = fill_samples(denoiser, ids, w, seed, config, "samples")
+    if move is None:
+        return False
+    facts: dict[str, Any] = {
+        "guidance": denoiser.guidance,
+        "w": w,
+        "seed": seed,
+        "denoiser": denoiser.digest,
+        "config": config.model_dump(mode="json", exclude={"batch_size"}),
+    }
+    with replacing(out) as temporary:
+        move(temporary)
+        save_array(temporary / "ids.npy", ids.astype(np.int32))
+        write_meta(temporary, KIND, num_images=len(ids), **facts)
+    return True

@@ -1,0 +1,53 @@
+"""A grid of samples every n training steps, to TensorBoard and logs/."""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from selfguide.condition.artifact import Condition
+from selfguide.core.pixels import to_uint8
+from selfguide.denoiser.module import DenoiserModule
+from selfguide.images.grid import grid
+from selfguide.samples.ddim import ddim
+from selfguide.samples.guidance import guided_model
+from selfguide.samples.noise import ImageNoise
+
+
+class Preview(pl.Callback):
+    """Draws the same few conditions and noises each time, by DDIM with the averaged weights.
+
+    Args:
+        condition: ids are spread over those that training sees.
+        every: steps between previews.
+        w: guidance strength.
+        num_steps: DDIM steps.
+        columns: the grid is columns x columns.
+    """
+
+    def __init__(self, condition: Condition, every: int, w: float, num_steps: int = 25, columns: int = 8) -> None:
+        rows = np.linspace(0, len(condition.ids) - 1, columns**2).round().astype(int)
+        self.ids = torch.from_numpy(np.sort(condition.ids[rows])).long()
+        self.every, self.w, self.num_steps, self.columns = every, w, num_steps, columns
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, DenoiserModule)
+        if trainer.global_step % self.every or not trainer.is_global_zero:
+            return
+        size = module._pixels.shape[1]
+        noise = ImageNoise(0, range(len(self.ids)), (3, size, size), module.device)
+        ids = self.ids.to(module.device)
+        module.network.eval()
+        with torch.no_grad(), module.ema.applied(), trainer.precision_plugin.forward_context():
+            model = guided_model(module.network, module.config.prediction, module.abar, ids, self.w)
+            steps = min(self.num_steps, module.config.num_timesteps)
+            images = to_uint8(ddim(model, noise, module.abar, steps, eta=0.0, clip=True)).cpu().numpy()
+        module.network.train()
+        picture = np.asarray(grid(images, self.columns))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("samples", picture, trainer.global_step, dataformats="HWC")

@@ -1,0 +1,30 @@
+"""Read or render the images, split off held-out ones, and keep what is known about them."""
+
+import logging
+
+from selfguide.core.artifact import replacing_file
+from selfguide.core.stage import parser, run
+from selfguide.images.build import build
+from selfguide.images.grid import draw_images
+from selfguide.params import load_params
+
+
+def main() -> None:
+    args = parser(__doc__, out="data/images", picture="results/images.png").parse_args()
+    params = load_params(args.params)
+    images = build(params.images, params.seed)
+    images.save(args.out)
+    with replacing_file(args.picture) as temporary:
+        draw_images(images.train, images.class_names).save(temporary, format="PNG")
+    logging.getLogger(__name__).info(
+        "images: %d training and %d held-out images of %d px, %s, %d files skipped",
+        len(images.train),
+        len(images.heldout) if images.heldout else 0,
+        images.size,
+        f"{len(images.class_names)} classes" if images.class_names else "no labels",
+        images.num_skipped,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,38 @@
+"""Fixtures of every test: a seed, and no progress bars. pytest-socket keeps the network out (pyproject.toml)."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from selfguide.core.config import read_yaml
+from selfguide.denoiser.config import DenoiserConfig
+
+ROOT = Path(__file__).parents[1]
+
+os.environ["SELFGUIDE_PROGRESS"] = "0"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def scratch_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a temporary folder, so that .scratch and logs land there."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tiny_denoiser(**changes: Any) -> DenoiserConfig:
+    """The `denoiser` section of presets/tiny.yaml with changes."""
+    section = read_yaml(ROOT / "presets/tiny.yaml")["denoiser"]
+    return DenoiserConfig.model_validate_json(__import__("json").dumps({**section, **changes}))

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from selfguide.annotations.artifact import Annotation
+from selfguide.condition.artifact import Condition
+from selfguide.condition.make import make_condition
+from selfguide.core.errors import UserError
+
+
+def _annotation() -> Annotation:
+    return Annotation("self_labeled", np.arange(10, dtype=np.int32) % 3, num_ids=3)
+
+
+def test_round_trip_and_equal_bytes(tmp_path):
+    condition = make_condition(_annotation(), 0.5, seed=1)
+    condition.save(tmp_path / "a")
+    condition.save(tmp_path / "b")
+    loaded = Condition.load(tmp_path / "a")
+    assert np.array_equal(loaded.ids, condition.ids)
+    assert loaded.corrupted.sum() == 5
+    assert (loaded.guidance, loaded.num_ids, loaded.corruption) == ("self_labeled", 3, 0.5)
+    assert (tmp_path / "a/meta.json").read_bytes() == (tmp_path / "b/meta.json").read_bytes()
+
+
+def test_annotation_round_trip_keeps_names(tmp_path):
+    Annotation("ground_truth_label", np.zeros(2, np.int32), 1, ("cat",)).save(tmp_path / "ground_truth_label")
+    assert Annotation.load(tmp_path / "ground_truth_label").names == ("cat",)
+
+
+def test_missing_names_the_stage(tmp_path):
+    with pytest.raises(UserError, match="run `dvc repro condition`"):
+        Condition.load(tmp_path / "condition")
+
+
+def test_damaged_array_names_the_file(tmp_path):
+    make_condition(_annotation(), 0.0, seed=1).save(tmp_path / "c")
+    whole = (tmp_path / "c/ids.npy").read_bytes()
+    (tmp_path / "c/ids.npy").unlink()
+    (tmp_path / "c/ids.npy").write_bytes(whole[:-5])
+    with pytest.raises(UserError, match=r"ids\.npy: not a whole \.npy file"):
+        Condition.load(tmp_path / "c")
+
+
+def test_another_kind_of_artifact_is_refused(tmp_path):
+    _annotation().save(tmp_path / "a")
+    with pytest.raises(UserError, match="expected kind 'condition', found 'annotation'"):
+        Condition.load(tmp_path / "a")

@@ -1,0 +1,164 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from selfguide.annotations.artifact import Annotation
+from selfguide.condition.make import make_condition
+from selfguide.core.errors import UserError
+from selfguide.denoiser.artifact import Denoiser, copy_denoiser
+from selfguide.denoiser.train import train
+from selfguide.samples.preview import Preview
+from tests.conftest import ROOT, tiny_denoiser
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype(np.uint8)
+CONDITION = make_condition(Annotation("self_labeled", np.arange(30, dtype=np.int32) % 3, 3), 0.0, 0)
+
+
+def _train(root: Path, name: str, callbacks=(), **changes) -> Path:
+    out = root / name
+    train(PIXELS, CONDITION, tiny_denoiser(**changes), 0, out, root / f"{name}.csv", "digest", callbacks)
+    return out
+
+
+def _same(a: Path, b: Path) -> bool:
+    return all((a / f"{n}.safetensors").read_bytes() == (b / f"{n}.safetensors").read_bytes() for n in ("ema", "raw"))
+
+
+def test_equal_inputs_give_equal_bytes_and_a_curve(scratch_root):
+    a, b = _train(scratch_root, "a"), _train(scratch_root, "b")
+    assert _same(a, b)
+    assert (a / "meta.json").read_bytes() == (b / "meta.json").read_bytes()
+    rows = (scratch_root / "a.csv").read_text().splitlines()
+    assert rows[0] == "step,epoch,loss,learning_rate"
+    assert [r.split(",")[0] for r in rows[1:]] == ["5", "10", "15", "20"]
+    assert not (scratch_root / ".scratch/denoiser").exists() or not list((scratch_root / ".scratch/denoiser").iterdir())
+    assert list((scratch_root / "logs/denoiser").rglob("events.out.tfevents*"))
+
+
+def test_training_learns(scratch_root):
+    flat = np.broadcast_to(PIXELS[:1], PIXELS.shape)  # one image: something that can be learnt whole
+    config = tiny_denoiser(max_steps=150, learning_rate=3e-3)
+    train(flat, CONDITION, config, 0, scratch_root / "a", scratch_root / "a.csv", "digest")
+    losses = [float(r.split(",")[2]) for r in (scratch_root / "a.csv").read_text().splitlines()[1:]]
+    assert np.mean(losses[-3:]) < 0.5 * losses[0]
+
+
+class _Stop(Exception):
+    pass
+
+
+class _StopAt(Preview):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == self.step:
+            raise _Stop
+
+
+@pytest.mark.parametrize("step", [5, 7, 14])
+def test_an_interrupted_run_resumes_to_the_same_bytes(scratch_root, step):
+    whole = _train(scratch_root, "whole")
+    with pytest.raises(_Stop):
+        _train(scratch_root, "parts", [_StopAt(step)])
+    assert not (scratch_root / "parts").exists()
+    assert _same(whole, _train(scratch_root, "parts"))
+    assert (scratch_root / "whole.csv").read_bytes() == (scratch_root / "parts.csv").read_bytes()
+
+
+def test_a_changed_configuration_never_resumes_the_old_state(scratch_root):
+    with pytest.raises(_Stop):
+        _train(scratch_root, "a", [_StopAt(12)])
+    changed = _train(scratch_root, "changed", learning_rate=5e-4)
+    (scratch_root / "fresh").mkdir()
+    for leftover in (scratch_root / ".scratch/denoiser").iterdir():
+        leftover.rename(scratch_root / "fresh" / leftover.name)
+    assert _same(changed, _train(scratch_root, "again", learning_rate=5e-4))
+
+
+def test_nan_stops_with_an_error_and_keeps_the_last_good_state(scratch_root):
+    class Poison(Preview):
+        def __init__(self) -> None:
+            pass
+
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            if trainer.global_step == 12:
+                next(module.network.parameters()).data.fill_(float("nan"))
+
+    with pytest.raises(UserError, match=r"loss is nan at step 15 .*last good state is kept"):
+        _train(scratch_root, "a", [Poison()])
+    (state,) = (scratch_root / ".scratch/denoiser").glob("*/last.ckpt")
+    saved = torch.load(state, weights_only=True)
+    assert saved["global_step"] == 10
+    assert all(torch.isfinite(v).all() for v in saved["ema"].values())
+    assert _same(_train(scratch_root, "a"), _train(scratch_root, "b"))
+
+
+def test_snapshots_and_choosing_one(scratch_root):
+    out = _train(scratch_root, "a", snapshot_every_steps=8)
+    denoiser = Denoiser.load(out)
+    assert [s.step for s in denoiser.snapshots()] == [8, 16, 20]
+    first = denoiser.snapshots()[0]
+    copy_denoiser(first, out, scratch_root / "chosen", choice="best")
+    chosen = Denoiser.load(scratch_root / "chosen")
+    assert chosen.step == 8
+    ours, theirs = chosen.build("ema").state_dict(), load_file(first.folder / "ema.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_optional_parts_run(scratch_root):
+    preview = Preview(CONDITION, 10, w=2.0, num_steps=2, columns=2)
+    _train(scratch_root, "a", [preview], gradient_clip=1.0, precision="bf16-mixed", dropout=0.1, max_steps=12,
+           horizontal_flip=True)  # fmt: skip
+
+
+def test_sizes_that_do_not_fit(scratch_root):
+    with pytest.raises(UserError, match="data/condition: 30 ids, data/images has 29 images"):
+        train(PIXELS[:29], CONDITION, tiny_denoiser(), 0, scratch_root / "a", scratch_root / "c.csv", "d")
+
+
+def test_damaged_weights_name_the_file(scratch_root):
+    out = _train(scratch_root, "a")
+    whole = (out / "ema.safetensors").read_bytes()
+    (out / "ema.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"ema\.safetensors: cannot load the weights"):
+        Denoiser.load(out).build("ema")
+
+
+KILLED = """
+import json, sys
+from pathlib import Path
+from tests.unit.denoiser.test_train import _train
+_train(Path("."), "parts", **json.loads(sys.argv[1]))
+"""
+
+
+def test_kill_9_twice_then_to_the_end_gives_the_same_bytes(scratch_root):
+    changes = {"max_steps": 1500, "checkpoint_every_steps": 20}
+    whole = _train(scratch_root, "whole", **changes)
+    command = [sys.executable, "-c", KILLED, json.dumps(changes)]
+    environment = {**__import__("os").environ, "PYTHONPATH": str(ROOT)}
+    reached = 0
+    for _ in range(2):
+        process = subprocess.Popen(command, cwd=scratch_root, env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            states = list(scratch_root.glob(".scratch/denoiser/*/curve.csv"))
+            last = int(states[0].read_text().splitlines()[-1].split(",")[0]) if states else 0
+            if last >= reached + 60:
+                break
+            time.sleep(0.02)
+        process.kill()
+        assert process.wait() == -9, "the run ended before it was killed"
+        reached = last
+    assert not (scratch_root / "parts").exists()
+    subprocess.run(command, cwd=scratch_root, env=environment, check=True)
+    assert _same(whole, scratch_root / "parts")
+    assert (scratch_root / "whole.csv").read_bytes() == (scratch_root / "parts.csv").read_bytes()
