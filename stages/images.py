@@ -21,9 +21,15 @@ def main() -> None:
         len(images.train),
         len(images.heldout) if images.heldout else 0,
         images.size,
-        f"{len(images.class_names)} classes" if images.class_names else "no labels",
+        _describe(images.class_names),
         images.num_skipped,
     )
+
+
+def _describe(names: tuple[str, ...] | None) -> str:
+    if names is None:
+        return "no labels"
+    return f"{len(names)} classes ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
 
 
 if __name__ == "__main__":

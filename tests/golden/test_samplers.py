@@ -32,9 +32,10 @@ def _noise(count=64, seed=0, first=0):
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_samples_have_the_data_distribution(name, eta):
     abar = alpha_bar("cosine", 1000)
-    x = SAMPLERS[name](_exact(abar), _noise(), abar, 250, eta, True)
+    # Ancestral steps lose variance with their length: 4 % at 250 steps, next to nothing at 1000.
+    x = SAMPLERS[name](_exact(abar), _noise(), abar, 1000, eta, True)
     assert x.mean().item() == pytest.approx(MEAN, abs=0.01)
-    assert x.std().item() == pytest.approx(SD, rel=0.04)
+    assert x.std().item() == pytest.approx(SD, rel=0.02)
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 50, 256, 1000])

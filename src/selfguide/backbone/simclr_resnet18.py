@@ -6,8 +6,9 @@ from lightly.models.modules import SimCLRProjectionHead
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from selfguide.backbone.augment import apply_view, draw_view
+from selfguide.backbone.augment import View, apply_view, draw_view
 from selfguide.backbone.config import BackboneConfig
+from selfguide.backbone.objective import Objective
 
 
 class ResNet18(nn.Module):
@@ -26,7 +27,9 @@ class ResNet18(nn.Module):
         channels = width
         for stage in range(4):
             out, stride = width << stage, 2 if stage else 1
-            skip = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)) if stage else None
+            skip = (
+                nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)) if stage else None
+            )
             blocks += [BasicBlock(channels, out, stride, skip), BasicBlock(out, out)]
             channels = out
         self.blocks = nn.Sequential(*blocks)
@@ -40,19 +43,29 @@ class ResNet18(nn.Module):
         return pooled
 
 
-class SimCLR(nn.Module):
-    """NT-Xent between two views of each image.
+class SimCLR(Objective):
+    """NT-Xent between two views of each image; the negatives are the other images of all ranks.
 
     Args:
-        network: what is trained, (B, 3, s, s) => (B, D).
-        width: D.
-        size: s.
         config: temperature and augmentation.
+        size: s, the side of the views.
     """
 
-    def __init__(self, network: nn.Module, width: int, size: int, config: BackboneConfig, num_steps: int) -> None:
+    def __init__(self, config: BackboneConfig, size: int) -> None:
         super().__init__()
-        self.network = network
-        self.head = SimCLRProjectionHead(width, width, 128)
+        self.network = ResNet18(config.width)
+        self.head = SimCLRProjectionHead(8 * config.width, 8 * config.width, 128)
         self.criterion = NTXentLoss(config.temperature, gather_distributed=True)
-        self.size, self.augmentation = size, config.augmentation
+        self.augmentation, self.size = config.augmentation, size
+
+    def draw(self, batch_size: int, generator: torch.Generator) -> list[View]:
+        """The two views of a step."""
+        return [draw_view(batch_size, self.augmentation, generator) for _ in range(2)]
+
+    def forward(self, images: Tensor, views: list[View]) -> Tensor:
+        """float32 (B, 3, s, s) in [0, 1] => loss."""
+        # Both views pass together, so that they share their batch-norm statistics.
+        inputs = torch.cat([apply_view(images, view, self.size) for view in views]).mul_(2).sub_(1)
+        first, second = self.head(self.network(inputs.contiguous(memory_format=torch.channels_last))).float().chunk(2)
+        loss: Tensor = self.criterion(first, second)
+        return loss

@@ -33,8 +33,10 @@ def run(main: Callable[[], None]) -> None:
     logging.basicConfig(level=os.environ.get("SELFGUIDE_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Lightning's advice about loader workers does not apply: our loaders carry row numbers, not images.
+    # Lightning's advice about loaders does not apply: ours carry numbers, and what a step sees follows from them.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+    warnings.filterwarnings("ignore", message=".*predict returned None.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     try:
         main()

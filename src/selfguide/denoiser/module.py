@@ -76,14 +76,17 @@ class DenoiserModule(pl.LightningModule):
         output = self.network(add_noise(batch.x0, batch.eps, abar), batch.t, batch.ids)
         return F.mse_loss(output.float(), target(self.config.prediction, batch.x0, batch.eps, abar))
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.ema.update(self.global_step)
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        # Here, and not at the batch's end: callbacks save states there, and run before the module's own hook.
+        self.ema.update(self.global_step + 1)
 
     def configure_optimizers(self) -> Any:
         c = self.config
-        # Lightning cannot clip or unscale gradients around a fused optimiser under a gradient scaler.
+        # Under autocast Lightning refuses to clip gradients around a fused optimiser.
+        fused = c.precision == "32-true" or c.gradient_clip is None
         optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=c.precision != "16-mixed"
+            self.network.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=fused
         )
 
         def factor(step: int) -> float:

@@ -1,5 +1,6 @@
 """Encoded bytes to RGB, and many images to one array."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from selfguide.images.config import Crop
 from selfguide.images.geometry import View, fit
 
 _CHUNK = 64
+_MAX_THREADS = 8  # small images are bound by the interpreter's lock: more threads only contend for it
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def read_pixels(
 
     unreadable: list[Unreadable] = []
     with (
-        ThreadPoolExecutor() as pool,
+        ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool,
         tqdm(total=len(rows), desc="images", unit="img", mininterval=1.0, leave=False,
              disable=not runtime.progress()) as bar,
     ):  # fmt: skip

@@ -84,11 +84,13 @@ def _roots(paths: Paths) -> tuple[str, ...]:
 def _list(key: str, roots: tuple[str, ...]) -> ImageFolder:
     entries: list[Entry] = []
     other: Counter[str] = Counter()
+    extensions = _extensions()
     for root in roots:
         files = _files(f"images.{key}: {root}", root)
         visible = {PurePosixPath(name): read for name, read in files.items() if not _hidden(name)}
-        images = sorted(path for path in visible if path.suffix.lower() in _extensions())
-        other.update(path.suffix.lower() or "no extension" for path in visible if path not in set(images))
+        images = sorted(path for path in visible if path.suffix.lower() in extensions)
+        suffixes = (path.suffix.lower() or "no extension" for path in visible)
+        other.update(suffix for suffix in suffixes if suffix not in extensions)
         depth = _wrapping(images)
         for path in images:
             inner = path.parts[depth:]

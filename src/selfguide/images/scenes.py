@@ -53,9 +53,10 @@ def _arc(x: float, y: float, rx: float, ry: float, start: float = 0.0, stop: flo
     return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], axis=1)
 
 
-def _polar(radii: Sequence[float] | Floats, start: float = -90.0) -> Contour:
-    angle = np.deg2rad(start) + 2 * np.pi * np.arange(len(radii)) / len(radii)
-    return np.asarray(radii)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+def _polar(radii: Sequence[float]) -> Contour:
+    """Radii at equal angles, the first one upwards."""
+    angle = 2 * np.pi * np.arange(len(radii)) / len(radii)
+    return np.stack([np.sin(angle), -np.cos(angle)], axis=1) * np.array(radii, dtype=np.float64)[:, None]
 
 
 def _heart() -> list[Part]:
@@ -113,7 +114,7 @@ def _house() -> list[Part]:
 
 def _flower() -> list[Part]:
     petals = 0.76 + 0.24 * np.cos(5 * np.linspace(0, 2 * np.pi, 120, endpoint=False))
-    return [Part((_polar(petals.astype(np.float32)),)), Part((_arc(0, 0, 0.3, 0.3),), (92, 1.0, 1.1))]
+    return [Part((_polar(petals.tolist()),)), Part((_arc(0, 0, 0.3, 0.3),), (92, 1.0, 1.1))]
 
 
 #: class name => (typical hue in degrees, parts painted in this order)

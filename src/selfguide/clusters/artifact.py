@@ -1,0 +1,84 @@
+"""data/clusters on disk: ids.npy, centroids.npy, sizes.npy and meta.json."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.errors import UserError
+
+_KIND = "clusters"
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The self-label of every training image.
+
+    Attributes:
+        ids: (N,) int32 in 0..k-1.
+        centroids: (k, D) float32, in the space of L2-normalised features.
+        sizes: (k,) int64, images per cluster; 0 is possible.
+        k: number of clusters.
+        inertia: sum of squared distances to the centroids.
+        seed: of k-means.
+        digest: of the artifact; empty before it is saved.
+    """
+
+    ids: Array
+    centroids: Array
+    sizes: Array
+    k: int
+    inertia: float
+    seed: int
+    digest: str = ""
+
+    def validate(self) -> None:
+        """Check that ids and sizes fit k and one another.
+
+        Raises:
+            UserError: they do not.
+        """
+        outside = len(self.ids) and (self.ids.min() < 0 or self.ids.max() >= self.k)
+        if outside or not np.array_equal(np.bincount(self.ids, minlength=self.k), self.sizes):
+            raise UserError(f"clusters: ids and sizes do not fit k = {self.k}; run `dvc repro clusters`")
+
+    def save(self, folder: str | Path, **facts: Any) -> None:
+        """Write the artifact; `facts` go to meta.json."""
+        self.validate()
+        with replacing(folder) as temporary:
+            save_array(temporary / "ids.npy", self.ids)
+            save_array(temporary / "centroids.npy", self.centroids)
+            save_array(temporary / "sizes.npy", self.sizes)
+            write_meta(
+                temporary,
+                _KIND,
+                k=self.k,
+                inertia=self.inertia,
+                seed=self.seed,
+                num_images=len(self.ids),
+                width=self.centroids.shape[1],
+                **facts,
+            )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Clusters":
+        """Open the artifact.
+
+        Raises:
+            UserError: missing, damaged or inconsistent.
+        """
+        meta = read_meta(folder, _KIND, "clusters")
+        folder, k = Path(folder), int(meta["k"])
+        clusters = cls(
+            ids=open_array(folder / "ids.npy", "int32", (meta["num_images"],), "clusters"),
+            centroids=open_array(folder / "centroids.npy", "float32", (k, meta["width"]), "clusters"),
+            sizes=open_array(folder / "sizes.npy", "int64", (k,), "clusters"),
+            k=k,
+            inertia=float(meta["inertia"]),
+            seed=int(meta["seed"]),
+            digest=str(meta["digest"]),
+        )
+        clusters.validate()
+        return clusters

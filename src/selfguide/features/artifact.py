@@ -1,0 +1,43 @@
+"""data/features on disk: features.npy and meta.json."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfguide.core.artifact import Array, open_array, read_meta, replacing, write_meta
+
+_KIND = "features"
+#: Name of the array, also while it is being filled.
+ARRAY = "features"
+
+
+@dataclass(frozen=True)
+class Features:
+    """One feature per training image, as the backbone gives it (not normalised).
+
+    Attributes:
+        features: (N, D) float32, memory-mapped; row i belongs to image i.
+        digest: of the artifact.
+    """
+
+    features: Array
+    digest: str
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Features":
+        """Open the artifact.
+
+        Raises:
+            UserError: missing, damaged or of another format.
+        """
+        meta = read_meta(folder, _KIND, "features")
+        shape = (meta.get("num_images"), meta.get("width"))
+        return cls(open_array(Path(folder) / f"{ARRAY}.npy", "float32", shape, "features"), str(meta["digest"]))
+
+
+def save_features(folder: str | Path, move: Callable[[Path], None], num_images: int, width: int, **facts: Any) -> None:
+    """Write the artifact; `move` puts the filled array into the folder given to it."""
+    with replacing(folder) as temporary:
+        move(temporary)
+        write_meta(temporary, _KIND, num_images=num_images, width=width, **facts)

@@ -1,0 +1,90 @@
+"""Run the frozen backbone over all images, under a Lightning predict loop, into one memory-mapped array."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfguide.backbone.artifact import load_backbone
+from selfguide.core.artifact import Array, read_meta
+from selfguide.core.errors import UserError
+from selfguide.core.rows import fill_rows
+from selfguide.core.scratch import digest_code, scratch_folder
+from selfguide.features.artifact import ARRAY, save_features
+from selfguide.features.config import FeaturesConfig
+
+_CHECK_BYTES = 1 << 26
+
+
+def extract_features(config: FeaturesConfig, pixels: Array, backbone: Path, out: Path) -> None:
+    """Compute and write the feature of every image; on several ranks, each computes its share and rank 0 writes.
+
+    Args:
+        config: the `features` section.
+        pixels: (N, S, S, 3) uint8.
+        backbone: folder of the backbone.
+        out: folder to write.
+
+    Raises:
+        UserError: the features are not finite, or constant.
+    """
+    network = load_backbone(backbone)
+    # Of the pixels, not of the images artifact: true labels must leave no trace in what follows.
+    upstream = {
+        "pixels": hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
+        "backbone": read_meta(backbone, "backbone", "backbone")["digest"],
+    }
+
+    def rows(start: int, stop: int, device: torch.device) -> Mapping[str, Tensor]:
+        batch = torch.from_numpy(np.array(pixels[start:stop]))
+        return {ARRAY: network(batch.to(device, non_blocking=True))}
+
+    scratch = scratch_folder(
+        "features",
+        config=config.model_dump(mode="json"),
+        code=digest_code("core", "backbone", "features"),
+        **upstream,
+    )
+    move = fill_rows(
+        network,
+        rows,
+        len(pixels),
+        {ARRAY: ((network.width,), "float32")},
+        config.batch_size,
+        scratch,
+        "features",
+        precision=config.precision,
+    )
+    if move is not None:
+        check_features(np.load(scratch / f"{ARRAY}.npy", mmap_mode="r"))
+        save_features(out, move, len(pixels), network.width, precision=config.precision, upstream=upstream)
+
+
+def check_features(features: Array) -> None:
+    """Refuse features that cannot be clustered.
+
+    Args:
+        features: (N, D) float32.
+
+    Raises:
+        UserError: NaN or infinite entries; every image has the same feature.
+    """
+    step = max(1, _CHECK_BYTES // (4 * features.shape[1]))
+    varies = len(features) == 1
+    for start in range(0, len(features), step):
+        chunk = features[start : start + step]
+        bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
+        if len(bad):
+            raise UserError(
+                f"features: the feature of image {start + bad[0]} is not finite ({len(bad)} of {len(chunk)} rows from "
+                f"{start} on are not); try features.precision: 32-true, or another backbone"
+            )
+        varies = varies or bool((chunk != features[0]).any())
+    if not varies:
+        raise UserError(
+            "features: every image has the same feature, so there is nothing to cluster; the images may all be equal, "
+            "or the backbone collapsed (lower backbone.learning_rate, or choose another backbone)"
+        )

@@ -1,0 +1,26 @@
+"""The `metrics` section of params.yaml, and the names of the feature networks."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from selfguide.core.config import StrictModel
+
+NetworkName = Literal["inception", "efficientnet_lite0"]
+
+
+class MetricsConfig(StrictModel):
+    """How samples are scored. The networks are those of the `reference` section."""
+
+    batch_size: int = Field(ge=1)
+    """Images per forward of a feature network."""
+    nearest_k: int = Field(ge=1)
+    """Which neighbour sets the radius in precision, recall, density and coverage: 5 in the paper, 3 in ADM."""
+    num_nearest: int | None = Field(ge=2)
+    """Images on either side of those four scores: 5,000 in the paper, 10,000 in ADM; null: as many as both have."""
+    splits: int = Field(ge=1)
+    """Splits of the Inception Score; 10 is the field's custom."""
+    kid_subsets: int | None = Field(ge=1)
+    """Random subsets that KID averages over (100 is the field's custom); null: one exact estimate from all images."""
+    kid_subset_size: int = Field(ge=2)
+    """Images of either side per subset (1,000 is the field's custom), or all of the smaller side when it has fewer."""

@@ -1,0 +1,96 @@
+"""The features of one image set in one network: the artifact of which every score is a function.
+
+features.npy    float32 (N, D)
+logits.npy      float32 (N, C)
+mean.npy        float64 (D,)
+covariance.npy  float64 (D, D)
+meta.json       network, weights, preprocessing, image size, digest of the images, N
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfguide.core.artifact import open_array, read_meta, replacing, save_array, write_meta
+from selfguide.metrics.frechet import Moments
+
+KIND = "feature_set"
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features and logits in image order, and where they come from.
+
+    Attributes:
+        features: float32 (N, D).
+        logits: float32 (N, C).
+        moments: mean and covariance of the features.
+        network: name in `networks.registry`.
+        weights: sha256 of the network's weights.
+        preprocessing: its resizing and scaling, in words.
+        image_size: height and width of the images in pixels.
+        images: sha256 of the images.
+    """
+
+    features: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    moments: Moments
+    network: str
+    weights: str
+    preprocessing: str
+    image_size: tuple[int, int]
+    images: str
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the artifact, whole or not at all."""
+        with replacing(folder) as temporary:
+            save_array(temporary / "features.npy", self.features)
+            save_array(temporary / "logits.npy", self.logits)
+            save_array(temporary / "mean.npy", self.moments.mean)
+            save_array(temporary / "covariance.npy", self.moments.covariance)
+            write_meta(
+                temporary,
+                KIND,
+                num=len(self),
+                width=self.features.shape[1],
+                num_classes=self.logits.shape[1],
+                network=self.network,
+                weights=self.weights,
+                preprocessing=self.preprocessing,
+                image_size=list(self.image_size),
+                images=self.images,
+            )
+
+    @classmethod
+    def load(cls, folder: str | Path, stage: str) -> "FeatureSet":
+        """Open the artifact, memory-mapped.
+
+        Args:
+            folder: where `save` wrote it.
+            stage: DVC target that makes it, for error messages.
+
+        Raises:
+            UserError: missing, truncated or not as meta.json says.
+        """
+        folder = Path(folder)
+        meta = read_meta(folder, KIND, stage)
+        num, width = meta["num"], meta["width"]
+        return cls(
+            features=open_array(folder / "features.npy", "float32", (num, width), stage),
+            logits=open_array(folder / "logits.npy", "float32", (num, meta["num_classes"]), stage),
+            moments=Moments(
+                np.array(open_array(folder / "mean.npy", "float64", (width,), stage)),
+                np.array(open_array(folder / "covariance.npy", "float64", (width, width), stage)),
+                num,
+            ),
+            network=meta["network"],
+            weights=meta["weights"],
+            preprocessing=meta["preprocessing"],
+            image_size=(meta["image_size"][0], meta["image_size"][1]),
+            images=meta["images"],
+        )

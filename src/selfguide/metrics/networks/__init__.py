@@ -1,0 +1,1 @@
+"""Feature networks for scoring; `registry` has the table of them."""

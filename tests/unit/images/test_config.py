@@ -1,0 +1,70 @@
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from selfguide.core.config import parse
+from selfguide.core.errors import UserError
+from selfguide.images.config import ImagesConfig, SourceName
+from selfguide.images.registry import SOURCES
+
+SCENES = {
+    "source": "scenes",
+    "path": None,
+    "heldout_path": None,
+    "download": False,
+    "unreadable": "error",
+    "size": 32,
+    "crop": "center",
+    "num_train": 10,
+    "num_heldout": 2,
+}
+
+
+def test_registry_is_what_the_configuration_allows():
+    assert set(SOURCES) == set(get_args(SourceName))
+
+
+def test_nothing_has_a_default():
+    for key in SCENES:
+        with pytest.raises(ValidationError, match=key):
+            ImagesConfig(**{name: value for name, value in SCENES.items() if name != key})
+
+
+def test_a_list_of_paths_is_kept():
+    values = {**SCENES, "source": "image_folder", "path": ["a", "b.zip"], "num_train": None}
+    assert parse(ImagesConfig, values, "here").path == ("a", "b.zip")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": "image_foldr"}, r"source: .*image_folder"),
+        ({"path": "x"}, "path: source scenes makes its own"),
+        ({"source": "digits", "path": "x"}, "path: source digits makes its own"),
+        ({"source": "image_folder"}, "path: source image_folder needs one"),
+        ({"source": "cifar10"}, "path: source cifar10 needs one"),
+        ({"source": "arrays"}, "path: source arrays needs one"),
+        ({"source": "arrays", "path": ["a.npy", "b.npy"]}, "one path, not a list"),
+        ({"source": "arrays", "path": "a.npy", "heldout_path": ["b.npy"]}, "heldout_path: .* not a list"),
+        ({"source": "image_folder", "path": []}, "path"),
+        ({"source": "image_folder", "path": ""}, "path"),
+        ({"source": "image_folder", "path": 3}, "path"),
+        ({"heldout_path": "x"}, "heldout_path: source scenes brings its own"),
+        ({"source": "cifar100", "path": "x", "heldout_path": "y"}, "heldout_path: source cifar100 brings its own"),
+        ({"source": "image_folder", "path": "x", "heldout_path": "y", "num_heldout": 0}, "num_heldout: "),
+        ({"download": True}, "download: only cifar10 and cifar100"),
+        ({"num_train": None}, "num_train: scenes has no end"),
+        ({"num_train": 0}, "num_train"),
+        ({"num_heldout": -1}, "num_heldout"),
+        ({"size": 7}, "size"),
+        ({"size": "32"}, "size"),
+        ({"size": 32.0}, "size"),
+        ({"crop": "centre"}, r"crop: .*center"),
+        ({"unreadable": "ignore"}, r"unreadable: .*skip"),
+        ({"paht": "x"}, r"paht: unknown key; did you mean 'path'"),
+    ],
+)
+def test_errors_name_the_key(changes, message):
+    with pytest.raises(UserError, match=message):
+        parse(ImagesConfig, {**SCENES, **changes}, "params.yaml: images")

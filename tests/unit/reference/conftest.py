@@ -1,0 +1,1 @@
+from tests.unit.metrics.conftest import stub as stub

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from numpy.lib.format import open_memmap
+
+import selfguide
+from selfguide.annotations.artifact import Annotation
+from selfguide.condition.make import make_condition
+from selfguide.core.artifact import replacing
+from selfguide.core.errors import UserError
+from selfguide.denoiser.artifact import Denoiser, Weights, write_denoiser
+from selfguide.denoiser.registry import NETWORK_KEYS, build
+from selfguide.samples import generator as generator_module
+from selfguide.samples.artifact import Samples
+from selfguide.samples.config import SamplesConfig
+from selfguide.samples.generate import draw_ids, generate
+from selfguide.samples.pictures import save_grid, save_rows
+from tests.conftest import tiny_denoiser
+
+IDS = np.repeat(np.arange(3, dtype=np.int32), [10, 30, 60])
+CONDITION = make_condition(Annotation("self_labeled", IDS, 3), 0.0, 0)
+
+
+def _config(**changes) -> SamplesConfig:
+    values = {"sampler": "ddim", "num_steps": 4, "eta": 0.5, "num_images": 10, "batch_size": 4, "weights": "ema",
+              "clip": True, "ids": None, "precision": "32-true"}  # fmt: skip
+    return SamplesConfig(**{**values, **changes})
+
+
+@pytest.fixture
+def denoiser(scratch_root) -> Denoiser:
+    settings = tiny_denoiser().model_dump(mode="json")
+    network = {"variant": "concat", "image_size": 16, "num_ids": 3, **{key: settings[key] for key in NETWORK_KEYS}}
+    module = build(network)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    facts = {"network": network, "schedule": "cosine", "num_timesteps": 100, "prediction": "v", "step": 1,
+             "guidance": "self_labeled"}  # fmt: skip
+    with replacing(scratch_root / "model") as folder:
+        write_denoiser(folder, Weights(ema=module.state_dict(), raw=module.state_dict()), facts)
+    return Denoiser.load(scratch_root / "model")
+
+
+def test_from_python_and_from_the_stage_come_the_same_images(denoiser, scratch_root):
+    assert generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "samples")
+    samples = Samples.load(scratch_root / "samples")
+    assert samples.images.shape == (10, 16, 16, 3)
+    assert samples.meta["w"] == 2.0
+    again = selfguide.load(scratch_root / "model").sample(samples.ids, w=2.0, num_steps=4, seed=7, eta=0.5, batch_size=4)
+    assert np.array_equal(samples.images, again)
+    assert not list((scratch_root / ".scratch/samples").iterdir())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 10])
+def test_batch_size_changes_no_image_beyond_rounding(denoiser, batch_size):
+    model = selfguide.load(denoiser.folder)
+    ids = [0, 1, 2, -1, 0, 1, 2, -1, 0, 1]
+    one = model.sample(ids, num_steps=4, eta=0.5, batch_size=10).astype(int)
+    other = model.sample(ids, num_steps=4, eta=0.5, batch_size=batch_size).astype(int)
+    assert np.abs(one - other).max() <= 1
+
+
+def test_image_i_is_a_function_of_seed_and_i(denoiser):
+    model = selfguide.load(denoiser.folder)
+    whole = model.sample([0, 1, 2, 0], num_steps=3).astype(int)
+    assert np.abs(model.sample([2, 0], num_steps=3, first_index=2).astype(int) - whole[2:]).max() <= 1
+    assert np.abs(model.sample([0, 1], num_steps=3, seed=1).astype(int) - whole[:2]).max() > 1
+    assert np.abs(model.sample([1, 1], num_steps=3).astype(int)[0] - whole[0]).max() > 1, "ids must matter"
+
+
+def test_w_matters_and_its_ends_are_unconditional_and_conditional(denoiser):
+    model = selfguide.load(denoiser.folder)
+    assert np.array_equal(model.sample([0, 1], w=0, num_steps=3), model.sample([2, 2], w=0, num_steps=3))
+    assert np.array_equal(model.sample([-1, -1], w=5, num_steps=3), model.sample([0, 1], w=0, num_steps=3))
+    assert not np.array_equal(model.sample([0, 1], w=1, num_steps=3), model.sample([0, 1], w=3, num_steps=3))
+
+
+def test_a_killed_run_keeps_what_it_drew(denoiser, scratch_root, monkeypatch):
+    drawn: list[int] = []
+    original = generator_module.Generator.sample_batch
+
+    def counting(self, ids, *rest, **named):
+        if len(drawn) == 2 and not any(d < 0 for d in drawn):
+            drawn.append(-1)
+            raise KeyboardInterrupt
+        drawn.append(named["first_index"])
+        return original(self, ids, *rest, **named)
+
+    monkeypatch.setattr(generator_module.Generator, "sample_batch", counting)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "samples")
+    assert not (scratch_root / "samples").exists()
+    assert generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "samples")
+    assert drawn == [0, 4, -1, 8]
+    assert generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "whole")
+    one, other = (Samples.load(scratch_root / name).images for name in ("samples", "whole"))
+    assert np.array_equal(one, other)
+
+
+def test_conditions_follow_the_empirical_distribution_and_extend():
+    ids = draw_ids(CONDITION, 20_000, seed=0)
+    assert np.abs(np.bincount(ids) / 20_000 - [0.1, 0.3, 0.6]).max() < 0.02
+    assert np.array_equal(draw_ids(CONDITION, 100, seed=0), ids[:100])
+    assert draw_ids(CONDITION, 5, 0, given=(2, 1)).tolist() == [2, 1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(("ids", "message"), [([3], "found 3"), ([-2], "found -2"), ([], "list of whole numbers"),
+                                              ([0.5], "float64"), ([[1]], r"shape \(1, 1\)")])  # fmt: skip
+def test_bad_ids(denoiser, ids, message):
+    with pytest.raises(UserError, match=message):
+        selfguide.load(denoiser.folder).sample(ids)
+
+
+def test_bad_settings(denoiser):
+    model = selfguide.load(denoiser.folder)
+    with pytest.raises(UserError, match=r"samples.num_steps: expected 1..100"):
+        model.sample([0], num_steps=101)
+    with pytest.raises(UserError, match="unknown 'dimm'; known: ddim, ddpm; did you mean 'ddim'"):
+        model.sample([0], sampler="dimm")
+    with pytest.raises(UserError, match="valid: ema, raw"):
+        selfguide.load(denoiser.folder, weights="emma")
+    with pytest.raises(UserError, match="run `dvc repro denoiser`"):
+        selfguide.load(denoiser.folder / "nowhere")
+
+
+def test_pictures_are_drawn_whatever_the_counts(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype(np.uint8)
+    save_grid(tmp_path / "grid.png", images)
+    for ids in (np.full(30, -1), np.arange(30), np.r_[np.zeros(29, int), 1]):
+        save_rows(tmp_path / "rows.png", images, ids.astype(np.int32))
+        assert (tmp_path / "rows.png").stat().st_size > 0
+
+
+def test_arrays_are_plain(denoiser, scratch_root):
+    generate(denoiser, CONDITION, 1.0, 0, _config(num_images=3), scratch_root / "samples")
+    assert open_memmap(scratch_root / "samples/images.npy", mode="r").dtype == np.uint8

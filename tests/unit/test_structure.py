@@ -1,0 +1,95 @@
+"""The architecture as tests: import direction, and that DVC watches every file that a stage's result depends on."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from selfguide.params import Params
+from tests.conftest import ROOT
+
+SRC = ROOT / "src/selfguide"
+#: Left to right, as in the picture of the README; a package imports only itself and packages before it.
+ORDER = ["core", "images", "backbone", "features", "clusters", "annotations", "condition", "denoiser", "samples",
+         "metrics", "reference", "checkpoint"]  # fmt: skip
+#: Only validates: it can stop a stage, and never change a result.
+VALIDATOR = SRC / "params.py"
+
+
+def _imports(path: Path) -> set[Path]:
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name.split(".")[0] == "selfguide":
+                base = ROOT / "src" / name.replace(".", "/")
+                found |= {p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()}
+    return found
+
+
+def _stages() -> dict[str, dict]:
+    stages = {}
+    for name in ("dvc.yaml", "annotators/dvc.yaml"):
+        stages |= yaml.safe_load((ROOT / name).read_text())["stages"]
+    return stages
+
+
+def test_every_package_has_its_place():
+    assert sorted(p.name for p in SRC.iterdir() if p.is_dir() and p.name != "__pycache__") == sorted(ORDER)
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_packages_import_leftwards(package):
+    allowed = set(ORDER[: ORDER.index(package) + 1])
+    for path in (SRC / package).rglob("*.py"):
+        for imported in _imports(path):
+            parts = imported.relative_to(SRC).parts
+            if len(parts) > 1:
+                assert parts[0] in allowed, f"{path.relative_to(ROOT)} imports {'/'.join(parts)}"
+            else:
+                assert parts[0] == "__init__.py", f"{path.relative_to(ROOT)} imports {parts[0]}"
+
+
+@pytest.mark.parametrize("stage", sorted(_stages()))
+def test_dvc_watches_every_file_that_a_stage_imports(stage):
+    entry = _stages()[stage]
+    script = ROOT / "stages" / (re.search(r"python -m stages\.(\w+)", entry["cmd"]).group(1) + ".py")
+    reached, queue = set(), [script]
+    while queue:
+        path = queue.pop()
+        if path in reached or path == VALIDATOR:
+            continue
+        reached.add(path)
+        queue += _imports(path)
+    watched = [ROOT / dep for dep in entry["deps"] if "${" not in dep]
+    for path in reached:
+        bare = path.name == "__init__.py" and "import" not in path.read_text().replace('"""', "").split("\n", 1)[-1]
+        if path == SRC / "__init__.py" or bare:
+            continue
+        assert any(path == dep or dep in path.parents for dep in watched), f"{stage}: {path.relative_to(ROOT)}"
+    for dep in watched:
+        if dep.is_relative_to(ROOT / "src"):
+            used = any(path == dep or dep in path.parents for path in reached)
+            assert used, f"{stage}: {dep.relative_to(ROOT)} is watched and not imported"
+
+
+def test_each_section_is_a_stage_a_script_and_a_package():
+    sections = [name for name, field in Params.model_fields.items() if hasattr(field.annotation, "model_fields")]
+    for name in sections:
+        assert name in _stages(), name
+        assert (ROOT / f"stages/{name}.py").is_file()
+        assert (SRC / name).is_dir()
+        assert any(p == name for p in _stages()[name]["params"])
+
+
+def test_no_file_outgrows_its_reader():
+    for path in [*SRC.rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
+        assert len(path.read_text().splitlines()) <= 320, path
+    for path in (ROOT / "stages").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 60, path
