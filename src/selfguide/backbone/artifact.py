@@ -21,6 +21,7 @@ def save_backbone(
     with replacing(folder) as temporary:
         weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.network.state_dict().items()}
         save_file(weights, temporary / "weights.safetensors")
+        (temporary / "weights.safetensors").chmod(0o644)  # safetensors makes it private
         write_meta(
             temporary,
             _KIND,

@@ -9,13 +9,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import selfguide
 from selfguide.core.artifact import digest_json
 
 
 def digest_code(*packages: str) -> str:
     """sha256 over the source of sub-packages of selfguide, e.g. `digest_code("core", "denoiser")`."""
-    root = Path(selfguide.__file__).parent
+    root = Path(__file__).parents[1]
     total = hashlib.sha256()
     for package in sorted(packages):
         for path in sorted((root / package).rglob("*.py")):

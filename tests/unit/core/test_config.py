@@ -23,7 +23,11 @@ WRONG = [
     ("w: {w}", "w: .nan", ["w: should be a finite number"]),
     ("corruption: {corruption}", "corruption: 1.5", ["corruption: should be less than or equal to 1", "1.5"]),
     ("seed: {seed}", "seed: -1", ["seed: should be greater than or equal to 0"]),
-    ("  source: scenes", "  source: scene", ["images.source", "unknown value", "did you mean 'scenes'", "image_folder"]),
+    (
+        "  source: scenes",
+        "  source: scene",
+        ["images.source", "unknown value", "did you mean 'scenes'", "image_folder"],
+    ),
     ("  size: {size}", "  size: 32px", ["images.size: should be a valid integer"]),
     ("  prediction: v", "  prediction: x0", ["denoiser.prediction", "valid: eps, v"]),
     ("  schedule: cosine", "  schedule: cosinus", ["denoiser.schedule", "did you mean 'cosine'"]),

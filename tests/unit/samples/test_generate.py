@@ -46,7 +46,9 @@ def test_from_python_and_from_the_stage_come_the_same_images(denoiser, scratch_r
     samples = Samples.load(scratch_root / "samples")
     assert samples.images.shape == (10, 16, 16, 3)
     assert samples.meta["w"] == 2.0
-    again = selfguide.load(scratch_root / "model").sample(samples.ids, w=2.0, num_steps=4, seed=7, eta=0.5, batch_size=4)
+    again = selfguide.load(scratch_root / "model").sample(
+        samples.ids, w=2.0, num_steps=4, seed=7, eta=0.5, batch_size=4
+    )
     assert np.array_equal(samples.images, again)
     assert not list((scratch_root / ".scratch/samples").iterdir())
 
