@@ -1,6 +1,7 @@
 """Variant `dino_vit`: a vision transformer trained here by self-distillation (DINO, Caron et al., ICCV 2021)."""
 
 import math
+import warnings
 
 import torch
 from lightly.loss import DINOLoss
@@ -40,7 +41,10 @@ class DINO(Objective):
 
         def with_head() -> tuple[nn.Module, DINOProjectionHead]:
             network = vision_transformer(size, dino.patch_size, config.width, dino.depth, dino.num_heads)
-            return network, DINOProjectionHead(config.width, 4 * config.width, 256, dino.num_prototypes)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # lightly still uses torch's first weight_norm
+                head = DINOProjectionHead(config.width, 4 * config.width, 256, dino.num_prototypes)
+            return network, head
 
         self.network, self.head = with_head()
         self.teacher, self.teacher_head = with_head()

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,9 @@ def train(
         num_sanity_val_steps=0,
     )
     last = scratch / "last.ckpt"
-    trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # when it resumes
+        trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     if not trainer.is_global_zero:
         return None
     backbone.network.load_state_dict(objective.network.state_dict())

@@ -10,6 +10,7 @@ import numpy as np
 
 from selfguide.checkpoint.config import CheckpointConfig
 from selfguide.condition.artifact import Condition
+from selfguide.core import runtime
 from selfguide.core.artifact import replacing
 from selfguide.core.config import nearest
 from selfguide.core.errors import UserError
@@ -59,6 +60,7 @@ def choose(
         if move is not None:
             with replacing(images) as temporary:
                 move(temporary)
+        runtime.barrier()
         found = evaluate(np.load(images / "images.npy", mmap_mode="r"), reference, metrics)
         if found is None:
             continue

@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.strategies import DDPStrategy
 
 from selfguide.core.errors import UserError
@@ -22,6 +23,12 @@ def _positive(name: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"environment variable {name}: expected a whole number from 1, found '{text}'")
     return int(text)
+
+
+def barrier() -> None:
+    """Wait for the other ranks, where there are any."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def progress() -> bool:

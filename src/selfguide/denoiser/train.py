@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import TensorBoardLogger
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from selfguide.condition.artifact import Condition
 from selfguide.core import runtime

@@ -86,8 +86,11 @@ def test_floats_read_as_dvc_writes_them(tmp_path_factory, value):
     assert float(found) == value
 
 
-@pytest.mark.parametrize(("text", "value"), [("010", 10), ("no", "no"), ("on", "on"), ("~", None), ("true", True),
-                                             ("1e-05", 1e-05), (".5", 0.5), ("-3", -3), ("2026-01-01", "2026-01-01")])  # fmt: skip
+SCALARS = {"010": 10, "no": "no", "on": "on", "~": None, "true": True, "1e-05": 1e-05, ".5": 0.5, "-3": -3,
+           "2026-01-01": "2026-01-01"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS.items())
 def test_scalars_are_yaml_1_2(tmp_path, text, value):
     (tmp_path / "a.yaml").write_text(f"a: {text}\n")
     assert read_yaml(tmp_path / "a.yaml") == {"a": value}
