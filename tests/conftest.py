@@ -1,6 +1,10 @@
 """Fixtures of every test: a seed, and no progress bars. pytest-socket keeps the network out (pyproject.toml)."""
 
 import os
+
+# Two workers on two cores (pyproject.toml): one thread each. Before anything imports OpenMP.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import random
 from pathlib import Path
 from typing import Any

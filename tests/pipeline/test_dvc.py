@@ -127,6 +127,7 @@ def test_k_clusters_and_what_follows(project):
     assert executed == ["clusters", "self_labeled", "condition", *DOWNSTREAM]
 
 
+@pytest.mark.slow
 def test_corruption_starts_at_the_condition(project):
     executed = project.executed("dvc", "exp", "run", "-S", "k=4", "-S", "corruption=0.5")
     assert executed == ["condition", *DOWNSTREAM]

@@ -4,6 +4,7 @@ It stands apart from training, so that an edit of the metrics never retrains and
 """
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,10 @@ def choose(
         return
     settings = samples.model_copy(update={"num_images": config.num_images, "num_steps": config.num_steps})
     scores: dict[int, float] = {}
+    images = out.parent / f".{out.name}-candidate"
     for snapshot in final.snapshots():
         ids = draw_ids(condition, config.num_images, seed, settings.ids)
         move = fill_samples(snapshot, ids, config.w, seed, settings, f"snapshot {snapshot.step}")
-        images = out.parent / f".{out.name}-candidate"
         if move is not None:
             with replacing(images) as temporary:
                 move(temporary)
@@ -73,6 +74,7 @@ def choose(
         log.info("checkpoint: step %d, %s %.4f", snapshot.step, config.metric, found[config.metric])
     if not scores:
         return
+    shutil.rmtree(images)
     best = min(scores, key=lambda step: scores[step])
     chosen = next(snapshot for snapshot in final.snapshots() if snapshot.step == best)
     table = {str(step): score for step, score in scores.items()}
