@@ -53,9 +53,9 @@ class ResidualBlock(nn.Module):
         h = self.conv1(self._resize(F.silu(self.norm1(x))))
         scale, shift = film[:, :, None, None].chunk(2, dim=1)
         h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
-        h = self.conv2(F.dropout(h, self.dropout, self.training))
-        residual: Tensor = self.skip(self._resize(x))
-        return residual + h
+        change: Tensor = self.conv2(F.dropout(h, self.dropout, self.training))
+        kept: Tensor = self.skip(self._resize(x))
+        return kept + change
 
 
 class Attention(nn.Module):
@@ -74,8 +74,8 @@ class Attention(nn.Module):
         qkv = self.qkv(self.norm(x)).view(b, 3, self.num_heads, c // self.num_heads, h * w)
         q, k, v = qkv.transpose(-1, -2).unbind(1)  # each (B, heads, H W, C / heads)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, h, w)
-        residual: Tensor = self.out(mixed)
-        return x + residual
+        change: Tensor = self.out(mixed)
+        return x + change
 
 
 class Stage(nn.Module):
