@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies import DDPStrategy
 
 from selfguide.core.errors import UserError
@@ -41,6 +42,9 @@ def trainer(**settings: Any) -> pl.Trainer:
 
     Args:
         settings: passed to `pl.Trainer`; what is given here wins.
+
+    Raises:
+        UserError: the environment asks for devices that are not there.
     """
     devices: str | int = os.environ.get("SELFGUIDE_DEVICES", "auto")
     if devices != "auto":
@@ -60,4 +64,7 @@ def trainer(**settings: Any) -> pl.Trainer:
         "use_distributed_sampler": False,
         "barebones": False,
     }
-    return pl.Trainer(**{**defaults, **settings})
+    try:
+        return pl.Trainer(**{**defaults, **settings})
+    except MisconfigurationException as error:
+        raise UserError(f"{error} (SELFGUIDE_ACCELERATOR={accelerator}, SELFGUIDE_DEVICES={devices})") from None

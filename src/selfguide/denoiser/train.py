@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from selfguide.condition.artifact import Condition
@@ -77,19 +76,16 @@ def train(
     states = States(scratch, config.checkpoint_every_steps, config.snapshot_every_steps)
     curve = Curve(scratch / "curve.csv", config.log_every_steps, len(pixels))
     logger = TensorBoardLogger("logs", name="denoiser", version=digest_json(facts)[:8])
-    try:
-        trainer = runtime.trainer(
-            max_steps=config.max_steps,
-            max_epochs=-1,
-            precision=config.precision,
-            gradient_clip_val=config.gradient_clip,
-            logger=logger,
-            log_every_n_steps=config.log_every_steps,
-            enable_progress_bar=False,
-            callbacks=[curve, states, Progress(curve), *callbacks],
-        )
-    except (MisconfigurationException, ValueError) as error:
-        raise UserError(f"denoiser.precision: {config.precision} does not run here ({error}); use 32-true") from None
+    trainer = runtime.trainer(
+        max_steps=config.max_steps,
+        max_epochs=-1,
+        precision=config.precision,
+        gradient_clip_val=config.gradient_clip,
+        logger=logger,
+        log_every_n_steps=config.log_every_steps,
+        enable_progress_bar=False,
+        callbacks=[curve, states, Progress(curve), *callbacks],
+    )
     resume = states.last if states.last.is_file() else None
     if trainer.is_global_zero:
         scratch.mkdir(parents=True, exist_ok=True)

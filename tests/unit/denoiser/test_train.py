@@ -73,6 +73,19 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(scratch_root, step):
     assert (scratch_root / "whole.csv").read_bytes() == (scratch_root / "parts.csv").read_bytes()
 
 
+def test_a_run_killed_between_its_last_step_and_its_output_only_writes(scratch_root, monkeypatch):
+    whole = _train(scratch_root, "whole")
+
+    def stop(*_):
+        raise _Stop
+
+    with monkeypatch.context() as patch, pytest.raises(_Stop):
+        patch.setattr("selfguide.denoiser.train.write_denoiser", stop)
+        _train(scratch_root, "parts")
+    assert not (scratch_root / "parts").exists()
+    assert _same(whole, _train(scratch_root, "parts"))
+
+
 def test_a_changed_configuration_never_resumes_the_old_state(scratch_root):
     with pytest.raises(_Stop):
         _train(scratch_root, "a", [_StopAt(12)])

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from selfguide.core.errors import UserError
+from selfguide.core.rows import fill_rows
+
+
+def _fill(root, calls, num_rows=10, batch_size=4):
+    def function(start, stop, device):
+        calls.append((start, stop))
+        rows = torch.arange(start, stop)
+        return {"x": rows[:, None].expand(-1, 2).bfloat16(), "y": rows.to(torch.uint8)}
+
+    outputs = {"x": ((2,), "float32"), "y": ((), "uint8")}
+    return fill_rows(nn.Linear(1, 1), function, num_rows, outputs, batch_size, root / "scratch", "rows")
+
+
+def test_every_row_once_in_order(scratch_root):
+    calls: list = []
+    _fill(scratch_root, calls)(scratch_root)
+    assert calls == [(0, 4), (4, 8), (8, 10)]
+    assert np.load(scratch_root / "x.npy")[:, 1].tolist() == list(range(10))
+    assert np.load(scratch_root / "y.npy").dtype == np.uint8
+    assert not (scratch_root / "scratch").exists()
+
+
+def test_finished_rows_that_were_never_moved_are_not_computed_again(scratch_root):
+    calls: list = []
+    _fill(scratch_root, calls)
+    before = len(calls)
+    _fill(scratch_root, calls)(scratch_root)
+    assert len(calls) == before
+    assert np.load(scratch_root / "y.npy").tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(("num_rows", "batch_size"), [(0, 4), (4, 0)])
+def test_nothing_to_do_is_an_error(scratch_root, num_rows, batch_size):
+    with pytest.raises(UserError, match="at least 1 row and batch_size >= 1"):
+        _fill(scratch_root, [], num_rows, batch_size)
