@@ -51,6 +51,11 @@ def _run(folder: Path, code: str, ranks: int) -> Path:
     return folder
 
 
+def test_a_rank_without_a_batch_waits(tmp_path):
+    folder = _run(tmp_path / "2", ROWS.replace("23,", "3,"), 2)
+    assert len(np.load(folder / "out/x.npy")) == 3
+
+
 def test_rows_are_filled_once_each_in_order(tmp_path):
     folders = [_run(tmp_path / str(ranks), ROWS, ranks) for ranks in (1, 2)]
     one, two = (np.load(folder / "out/x.npy") for folder in folders)

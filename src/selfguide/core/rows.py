@@ -46,6 +46,8 @@ class _Rows(pl.LightningModule):
         description: str,
     ) -> None:
         super().__init__()
+        # A rank may have nothing to do: fewer batches than ranks, or all of its own done before a kill.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.network = network
         self.function, self.scratch, self.outputs = function, scratch, outputs
         self.spans, self.description = spans, description
