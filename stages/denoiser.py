@@ -35,6 +35,7 @@ def main() -> None:
         Path(args.out),
         Path(args.curve),
         images_digest=digest_files(args.images, ["train.npy"]),
+        # Not the dial w: a new w must not retrain.
         callbacks=[Preview(condition, every, w=2.0)] if every else [],
     )
 
