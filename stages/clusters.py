@@ -36,7 +36,9 @@ def main() -> None:
         num_redo=config.num_redo,
         max_points_per_centroid=config.max_points_per_centroid,
     )
-    clusters = Clusters(result.ids, result.centroids, result.sizes, params.k, result.inertia, params.seed)
+    clusters = Clusters(
+        result.ids, result.centroids, result.sizes, params.k, result.inertia, params.seed, features.backbone
+    )
     clusters.save(args.out, features=features.digest)
 
     train = ImageSet.load(args.images).train

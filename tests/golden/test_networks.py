@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from selfguide.backbone.efficientnet_lite0 import weights_file
+from selfguide.backbone.efficientnet_lite0 import to_timm_names, weights_file
 from selfguide.metrics.networks.efficientnet_lite0 import EfficientNetLite0
 
 GOLDEN = Path(__file__).parent / "efficientnet_lite0"
@@ -85,3 +86,17 @@ def test_equals_the_network_written_out_by_hand(network):
 def test_two_networks_built_apart_give_identical_features(network):
     for ours, theirs in zip(network(golden_images()[:2]), EfficientNetLite0()(golden_images()[:2]), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@torch.no_grad()
+def test_folded_batch_norms_change_rounding_alone(network):
+    """Against timm's own network, which keeps its batch norms, with the same weights."""
+    original = timm.create_model("tf_efficientnet_lite0")
+    original.load_state_dict(to_timm_names(torch.load(weights_file(), weights_only=True)))
+    original.eval()
+    x = F.interpolate(golden_images().permute(0, 3, 1, 2).float(), size=(224, 224), mode="bilinear")
+    pooled = original.forward_head(original.forward_features((x - 127) / 128), pre_logits=True)
+    features, logits = network(golden_images())
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    torch.testing.assert_close(features, pooled, rtol=1e-5, atol=5e-5)
+    torch.testing.assert_close(logits, original.get_classifier()(pooled), rtol=1e-5, atol=5e-5)

@@ -63,13 +63,15 @@ def project(tmp_path_factory) -> Project:
 def test_repro_makes_everything_and_then_nothing(project):
     executed = project.executed("dvc", "repro")
     assert sorted(executed) == sorted(["images", "backbone", "features", "clusters", "self_labeled", "condition",
-                                       "reference", *DOWNSTREAM])  # fmt: skip
+                                       "reference", "floor", *DOWNSTREAM])  # fmt: skip
     for name in ["data/clusters", "data/condition", "data/samples"]:
         assert json.loads((project.folder / name / "meta.json").read_text())["format_version"] == 1
-    for name in ["images", "clusters", "grid", "rows"]:
+    for name in ["images", "clusters", "grid", "rows", "pairs"]:
         assert (project.folder / f"results/{name}.png").read_bytes().startswith(b"\x89PNG")
     assert all(isinstance(value, int | float) for value in project.metrics().values())
     assert project.executed("dvc", "repro") == []
+    table = (project.folder / "results/per_cluster.csv").read_text().splitlines()
+    assert sorted(line.split(",")[0] for line in table[1:]) == ["0", "1", "2", "3"]
     untracked = project.run("git", "status", "--porcelain").splitlines()
     assert {line[3:] for line in untracked} == {"dvc.lock", "annotators/dvc.lock", "results/"}
     project.commit()
@@ -86,7 +88,8 @@ def test_two_ranks_give_the_same_features_samples_and_metrics(project):
     project.run("python", "-m", "stages.features", "--out", "logs/two/features")
     project.run("python", "-m", "stages.samples", "--out", "logs/two/samples", "--grid", "logs/two/grid.png", "--rows",
                 "logs/two/rows.png")  # fmt: skip
-    project.run("python", "-m", "stages.metrics", "--samples", "logs/two/samples", "--out", "logs/two/metrics.json")
+    project.run("python", "-m", "stages.metrics", "--samples", "logs/two/samples", "--out", "logs/two/metrics.json",
+                "--per-cluster", "logs/two/per_cluster.csv", "--pairs", "logs/two/pairs.png")  # fmt: skip
     project.environment |= {"SELFGUIDE_DEVICES": "1"}
     two = project.folder / "logs/two"
     for name in ("features/features.npy", "samples/images.npy", "samples/ids.npy"):

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from selfguide.metrics.frechet import Moments, frechet_between, frechet_distance
+from selfguide.metrics.frechet import frechet_distance
 from selfguide.metrics.inception_score import inception_score
 from selfguide.metrics.kernel import kernel_distance
 from selfguide.metrics.manifold import manifold_scores
+from selfguide.metrics.nearest import nearest_neighbours
 
 seeds = st.integers(0, 2**32 - 1)
 some = settings(max_examples=25, deadline=None)
@@ -29,13 +30,17 @@ def integers(seed: int, num: int, width: int) -> np.ndarray:
 # Frechet distance
 
 
+def standard(seed: int, num: int, width: int) -> np.ndarray:
+    """Features of mean exactly 0 and covariance exactly I; num > width."""
+    centred = np.random.default_rng(seed).normal(size=(num, width))
+    return np.linalg.qr(centred - centred.mean(axis=0))[0] * np.sqrt(num - 1)
+
+
 @some
-@given(st.lists(st.floats(-10, 10), min_size=1, max_size=6))
-def test_frechet_of_shifted_standard_normals_is_the_squared_shift(shift):
-    width = len(shift)
-    a = Moments(np.zeros(width), np.eye(width), 10_000)
-    b = Moments(np.array(shift), np.eye(width), 10_000)
-    assert frechet_between(a, b) == pytest.approx(np.square(shift).sum(), rel=1e-12, abs=1e-12)
+@given(seeds, st.lists(st.floats(-10, 10), min_size=1, max_size=6))
+def test_frechet_of_shifted_standard_normals_is_the_squared_shift(seed, shift):
+    a, b = standard(seed, 20, len(shift)), standard(seed + 1, 31, len(shift)) + shift
+    assert frechet_distance(a, b) == pytest.approx(np.square(shift).sum(), rel=1e-9, abs=1e-9)
 
 
 @some
@@ -43,9 +48,21 @@ def test_frechet_of_shifted_standard_normals_is_the_squared_shift(shift):
 def test_frechet_of_commuting_covariances(seed, width):
     random = np.random.default_rng(seed)
     axes = np.linalg.qr(random.normal(size=(width, width)))[0]
-    a, b = random.uniform(0, 5, (2, width))
-    moments = [Moments(np.zeros(width), axes * values @ axes.T, 10_000) for values in (a, b)]
-    assert frechet_between(*moments) == pytest.approx(np.square(np.sqrt(a) - np.sqrt(b)).sum(), rel=1e-9, abs=1e-9)
+    deviations = random.uniform(0, 3, (2, width))
+    a, b = (standard(seed + i, 20 + i, width) @ np.diag(deviations[i]) @ axes.T for i in range(2))
+    expected = np.square(deviations[0] - deviations[1]).sum()
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@some
+@given(seeds, st.integers(2, 10), st.integers(2, 10))
+def test_frechet_of_fewer_images_than_features_is_that_of_the_features_that_vary(seed, n, m):
+    a, b = draw(seed, n, 4).astype(float), draw(seed + 1, m, 4).astype(float)
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(30, 30)))[0]
+    wide = [np.hstack([x, np.zeros((len(x), 26))]) @ turn for x in (a, b)]
+    expected = frechet_distance(a, b)
+    assert np.isfinite(expected)
+    assert frechet_distance(*wide) == pytest.approx(expected, rel=1e-7, abs=1e-7)
 
 
 @some
@@ -134,6 +151,28 @@ def test_kernel_distance_is_unbiased():
     assert min(found) < 0
 
 
+def test_kernel_distance_of_two_halves_of_one_set_is_about_zero():
+    features = draw(3, 400, 5) / 3
+    random = np.random.default_rng(0)
+    halves = [np.split(random.permutation(features), 2) for _ in range(60)]
+    found = [kernel_distance(a, b, subsets=None) for a, b in halves]
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found))
+    assert np.abs(found).max() < 0.05 * kernel_distance(features[:200], features[200:] + 1, subsets=None)
+
+
+@some
+@given(seeds)
+def test_kernel_distance_does_not_depend_on_order(seed):
+    a, b = draw(seed, 30, 4), draw(seed + 1, 20, 4)
+    random = np.random.default_rng(seed)
+    expected = kernel_distance(a, b, subsets=None)
+    scale = float(np.abs(np.vstack([a, b])).max()) ** 6
+    permuted = kernel_distance(random.permutation(a), random.permutation(b), subsets=None)
+    assert permuted == pytest.approx(expected, rel=1e-9, abs=1e-12 * scale)
+    # One set, permuted: below 0, as no image meets its copy within a set but each does across.
+    assert kernel_distance(a, random.permutation(a), subsets=None) < 0
+
+
 # Precision, recall, density, coverage
 
 
@@ -181,3 +220,15 @@ def test_manifold_scores_of_a_copy_of_a_disjoint_set_and_of_a_collapse(seed):
     collapsed = manifold_scores(real, np.repeat(real[:1], 30, axis=0), 3)
     # 29 real images lie off the one point, whose ball is a point; `<=` counts the one on it.
     assert (collapsed["precision"], collapsed["recall"]) == (1, pytest.approx(1 / 30))
+
+
+@some
+@given(seeds, st.sampled_from([draw, integers]), st.integers(1, 4))
+def test_coverage_and_precision_follow_from_nearest_neighbours(seed, kind, k):
+    real, fake = kind(seed, 14, 2), kind(seed + 1, 11, 2)
+    radii = nearest_neighbours(real, real, k, exclude_self=True)[0][:, -1]
+    to_fake = nearest_neighbours(real, fake)[0][:, 0]
+    found = manifold_scores(real, fake, k)
+    assert found["coverage"] == pytest.approx((to_fake < radii).mean())
+    to_real, indices = nearest_neighbours(fake, real, len(real))
+    assert found["precision"] == pytest.approx((to_real <= radii[indices]).any(axis=1).mean())

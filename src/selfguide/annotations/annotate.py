@@ -31,4 +31,4 @@ def ground_truth_label(images: ImageSet) -> Annotation:
 
 def self_labeled(clusters: Clusters) -> Annotation:
     """The k-means cluster of each image."""
-    return Annotation("self_labeled", clusters.ids, len(clusters.sizes))
+    return Annotation("self_labeled", clusters.ids, len(clusters.sizes), backbone=clusters.backbone)

@@ -20,6 +20,7 @@ VariantName = Literal[
     "resnet50.ram_in1k",
     "vit_small_patch14_dinov2.lvd142m",
     "vit_base_patch14_dinov2.lvd142m",
+    "vit_large_patch14_dinov2.lvd142m",
     "vit_small_patch16_dinov3.lvd1689m",
     "vit_base_patch16_dinov3.lvd1689m",
     "msn_vitb16",

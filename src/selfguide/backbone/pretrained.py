@@ -160,6 +160,7 @@ PRETRAINED = {
              "vit_base_patch16_224.orig_in21k_ft_in1k", _BICUBIC_HALF, 768, "apache-2.0"),
         _vit(_DINOV2, "vit_small_patch14_dinov2.lvd142m", _BICUBIC_224, 384, "apache-2.0"),
         _vit(_DINOV2, "vit_base_patch14_dinov2.lvd142m", _BICUBIC_224, 768, "apache-2.0"),
+        _vit(_DINOV2, "vit_large_patch14_dinov2.lvd142m", _BICUBIC_224, 1024, "apache-2.0"),
         _vit(_DINOV3, "vit_small_patch16_dinov3.lvd1689m", _BICUBIC_256, 384, "dinov3-license"),
         _vit(_DINOV3, "vit_base_patch16_dinov3.lvd1689m", _BICUBIC_256, 768, "dinov3-license"),
         Pretrained("Supervised, ImageNet-1k: timm's default ResNet-50 in 2021", "resnet50.ram_in1k",

@@ -23,6 +23,7 @@ class Clusters:
         k: number of clusters.
         inertia: sum of squared distances to the centroids.
         seed: of k-means.
+        backbone: variant and digest of the backbone whose features were clustered; None: not known.
         digest: of the artifact; empty before it is saved.
     """
 
@@ -32,6 +33,7 @@ class Clusters:
     k: int
     inertia: float
     seed: int
+    backbone: str | None = None
     digest: str = ""
 
     def validate(self) -> None:
@@ -57,6 +59,7 @@ class Clusters:
                 k=self.k,
                 inertia=self.inertia,
                 seed=self.seed,
+                backbone=self.backbone,
                 num_images=len(self.ids),
                 width=self.centroids.shape[1],
                 **facts,
@@ -78,6 +81,7 @@ class Clusters:
             k=k,
             inertia=float(meta["inertia"]),
             seed=int(meta["seed"]),
+            backbone=meta["backbone"],
             digest=str(meta["digest"]),
         )
         clusters.validate()

@@ -2,7 +2,7 @@
 
 ids.npy         int32 (N,), 0..num_ids-1, -1 = null: what training sees, and the distribution that sampling draws from
 corrupted.npy   bool (N,), whose ids were permuted
-meta.json       guidance, num_ids, corruption, seed
+meta.json       guidance, num_ids, corruption, seed, backbone
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,12 @@ KIND = "condition"
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition per training image; see the module for the arrays."""
+    """One condition per training image; see the module for the arrays.
+
+    Attributes:
+        backbone: variant and digest of the backbone whose features became the ids, so that scores in its space can say
+            so; None: no backbone was used.
+    """
 
     guidance: str
     ids: Array
@@ -26,6 +31,7 @@ class Condition:
     corruption: float
     seed: int
     names: tuple[str, ...] | None = None
+    backbone: str | None = None
     digest: str = ""
 
     def save(self, folder: str | Path) -> None:
@@ -41,6 +47,7 @@ class Condition:
                 corruption=self.corruption,
                 seed=self.seed,
                 names=self.names,
+                backbone=self.backbone,
             )
 
     @classmethod
@@ -55,5 +62,5 @@ class Condition:
         ids = open_array(folder / "ids.npy", "int32", (None,), "condition")
         corrupted = open_array(folder / "corrupted.npy", "bool", (len(ids),), "condition")
         names = tuple(meta["names"]) if meta["names"] else None
-        facts = {key: meta[key] for key in ("guidance", "num_ids", "corruption", "seed", "digest")}
+        facts = {key: meta[key] for key in ("guidance", "num_ids", "corruption", "seed", "backbone", "digest")}
         return cls(ids=ids, corrupted=corrupted, names=names, **facts)

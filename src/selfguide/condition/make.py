@@ -23,4 +23,5 @@ def make_condition(annotation: Annotation, corruption: float, seed: int) -> Cond
         corruption=corruption,
         seed=seed,
         names=annotation.names,
+        backbone=annotation.backbone,
     )

@@ -62,7 +62,6 @@ def trainer(**settings: Any) -> pl.Trainer:
         "enable_model_summary": False,
         "enable_progress_bar": progress(),
         "use_distributed_sampler": False,
-        "barebones": False,
     }
     try:
         return pl.Trainer(**{**defaults, **settings})

@@ -67,7 +67,8 @@ class Denoiser:
         Raises:
             UserError: missing or foreign.
         """
-        meta = read_meta(folder, KIND, "denoiser")
+        stage = "checkpoint" if Path(folder).name == "checkpoint" else "denoiser"
+        meta = read_meta(folder, KIND, stage)
         keys = ("network", "schedule", "num_timesteps", "prediction", "guidance", "step", "digest")
         return cls(folder=Path(folder), **{key: meta[key] for key in keys})
 

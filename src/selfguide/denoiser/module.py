@@ -33,7 +33,7 @@ class DenoiserModule(pl.LightningModule):
     def __init__(self, network: nn.Module, config: DenoiserConfig, pixels: Array, ids: Array, seed: int) -> None:
         super().__init__()
         self.network, self.config, self.seed = network, config, seed
-        self._pixels, self._ids = pixels, ids
+        self.pixels, self.ids = pixels, ids
         table = alpha_bar(config.schedule, config.num_timesteps).float()
         self.register_buffer("abar", table, persistent=False)
 
@@ -47,8 +47,8 @@ class DenoiserModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         # After the device move and before a checkpoint's state is used.
         self.batches = Batches(
-            self._pixels,
-            self._ids,
+            self.pixels,
+            self.ids,
             batch_size=self.config.batch_size,
             num_timesteps=self.config.num_timesteps,
             drop_prob=self.config.condition_drop_prob,

@@ -19,10 +19,12 @@ class Features:
     Attributes:
         features: (N, D) float32, memory-mapped; row i belongs to image i.
         digest: of the artifact.
+        backbone: variant and digest of the backbone, with a space between.
     """
 
     features: Array
     digest: str
+    backbone: str
 
     @classmethod
     def load(cls, folder: str | Path) -> "Features":
@@ -33,7 +35,8 @@ class Features:
         """
         meta = read_meta(folder, _KIND, "features")
         shape = (meta.get("num_images"), meta.get("width"))
-        return cls(open_array(Path(folder) / f"{ARRAY}.npy", "float32", shape, "features"), str(meta["digest"]))
+        features = open_array(Path(folder) / f"{ARRAY}.npy", "float32", shape, "features")
+        return cls(features, str(meta["digest"]), str(meta["backbone"]))
 
 
 def save_features(folder: str | Path, move: Callable[[Path], None], num_images: int, width: int, **facts: Any) -> None:

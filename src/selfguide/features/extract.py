@@ -31,11 +31,11 @@ def extract_features(config: FeaturesConfig, pixels: Array, backbone: Path, out:
     Raises:
         UserError: the features are not finite, or constant.
     """
-    network = load_backbone(backbone)
+    network, made_by = load_backbone(backbone), read_meta(backbone, "backbone", "backbone")
     # Of the pixels, not of the images artifact: true labels must leave no trace in what follows.
     upstream = {
         "pixels": hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
-        "backbone": read_meta(backbone, "backbone", "backbone")["digest"],
+        "backbone": made_by["digest"],
     }
 
     def rows(start: int, stop: int, device: torch.device) -> Mapping[str, Tensor]:
@@ -60,7 +60,9 @@ def extract_features(config: FeaturesConfig, pixels: Array, backbone: Path, out:
     )
     if move is not None:
         check_features(np.load(scratch / f"{ARRAY}.npy", mmap_mode="r"))
-        save_features(out, move, len(pixels), network.width, precision=config.precision, upstream=upstream)
+        name = f"{made_by['variant']} {made_by['digest']}"
+        facts = {"precision": config.precision, "backbone": name, "upstream": upstream}
+        save_features(out, move, len(pixels), network.width, **facts)
 
 
 def check_features(features: Array) -> None:

@@ -1,9 +1,12 @@
 """Source `arrays`: a .npy of images, or a .npz with `images` and, where known, `labels`."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from selfguide.core.errors import UserError
@@ -25,35 +28,63 @@ def open_arrays(config: ImagesConfig, seed: int) -> Sources:
 
 def _open(key: str, path: str) -> PixelSource:
     where = f"images.{key}: {path}"
-    images, labels = _read(where, path)
-    pixels = _check_pixels(where, images)
+    with arrays_of(where, path) as arrays:
+        if "images" not in arrays or not set(arrays) <= {"images", "labels"}:
+            found = ", ".join(sorted(arrays))
+            raise UserError(f"{where}: expected arrays named images and (optional) labels, found {found}")
+        images, labels = arrays["images"], arrays.get("labels")
+    pixels = check_images(where, images)
     if labels is None:
         return PixelSource(path, pixels, None, None)
     checked = _check_labels(where, labels, len(pixels))
     return PixelSource(path, pixels, checked, [str(label) for label in range(int(checked.max()) + 1)])
 
 
-def _read(where: str, path: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+@contextmanager
+def arrays_of(where: str, path: str | Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The arrays of a .npz by name, each read when it is asked for; that of a .npy is `images`, memory-mapped.
+
+    Args:
+        where: names the setting and the file in messages.
+        path: the file.
+
+    Raises:
+        UserError: missing, of another kind, or damaged, as found on opening or inside of the `with`.
+    """
     file = Path(path).expanduser()
     if not file.is_file():
         raise UserError(f"{where}: no such file")
+    if file.suffix.lower() not in (".npy", ".npz"):
+        raise UserError(f"{where}: expected a .npy or .npz file; for encoded images set images.source to image_folder")
+    with file.open("rb") as opened:
+        if not opened.read(6).startswith((b"\x93NUMPY", b"PK")):  # np.load would call it a pickle
+            raise UserError(f"{where}: not a whole {file.suffix} file (it does not begin as one)")
     try:
-        if file.suffix == ".npy":
-            return np.load(file, mmap_mode="r", allow_pickle=False), None
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as archive:
-                if "images" not in archive or not set(archive) <= {"images", "labels"}:
-                    found = ", ".join(sorted(archive))
-                    raise UserError(f"{where}: expected arrays named images and (optional) labels, found {found}")
-                return archive["images"], archive.get("labels")
+        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, NpzFile):
+            with loaded:
+                yield loaded
+        else:
+            yield {"images": loaded}
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 (a damaged .npz gives zipfile, zlib, value and type errors)
         raise UserError(f"{where}: not a whole {file.suffix} file ({error})") from None
-    raise UserError(f"{where}: expected a .npy or .npz file; for encoded images set images.source to image_folder")
 
 
-def _check_pixels(where: str, images: NDArray[Any]) -> Pixels:
+def check_images(where: str, images: NDArray[Any]) -> Pixels:
+    """Refuse anything but images.
+
+    Args:
+        where: names the setting and the file in messages.
+        images: expected uint8 (N, H, W, 3), (N, H, W, 1) or (N, H, W).
+
+    Returns:
+        (N, H, W, 3), or (N, H, W) of grey images; not copied.
+
+    Raises:
+        UserError: another type or shape.
+    """
     found = f"found {images.dtype} {images.shape}"
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
         raise UserError(f"{where}: expected channels last, {found}; transpose with images.transpose(0, 2, 3, 1)")
@@ -63,7 +94,8 @@ def _check_pixels(where: str, images: NDArray[Any]) -> Pixels:
         remedy = "save floats of 0..1 as (255 * images).round().astype('uint8')"
         raise UserError(f"{where}: expected uint8 in 0..255, {found}; {remedy}")
     if images.dtype != np.uint8:
-        raise UserError(f"{where}: expected uint8 in 0..255, {found}")
+        remedy = "save whole numbers of 0..255 as images.astype('uint8')"
+        raise UserError(f"{where}: expected uint8 in 0..255, {found}; {remedy}")
     return images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
 
 

@@ -92,32 +92,48 @@ def read_pixels(
     Returns:
         pixels (n, S, S, 3) in the order of `rows`; readable (n,), false where `read` failed; and the failures in order.
     """
-    from selfguide.core import runtime  # brings torch: seconds that the rendered sources need not spend
-
     pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
     readable = np.ones(len(rows), dtype=np.bool_)
 
-    def work(start: int) -> list[Unreadable]:
-        failures = []
-        for position in range(start, min(start + _CHUNK, len(rows))):
-            row = int(rows[position])
+    def work(position: int) -> None:
+        pixels[position] = np.asarray(fit(View(read(int(rows[position]))), size, crop).image)
+
+    failures = in_threads(work, len(rows))
+    readable[list(failures)] = False
+    return pixels, readable, [Unreadable(name(int(rows[position])), why) for position, why in failures.items()]
+
+
+def in_threads(work: Callable[[int], None], num_images: int) -> dict[int, str]:
+    """Call work(0), ..., work(num_images - 1) from several threads, under a progress bar.
+
+    Args:
+        work: handles one image; what it raises does not stop the others.
+        num_images: how many there are.
+
+    Returns:
+        why each call failed that did, by its number, in order.
+    """
+    from selfguide.core import runtime  # brings torch: seconds that the rendered sources need not spend
+
+    def chunk(start: int) -> dict[int, str]:
+        failures = {}
+        for number in range(start, min(start + _CHUNK, num_images)):
             try:
-                pixels[position] = np.asarray(fit(View(read(row)), size, crop).image)
+                work(number)
             except Exception as error:  # noqa: BLE001 (see `decode`)
-                readable[position] = False
-                failures.append(Unreadable(name(row), _reason(error)))
+                failures[number] = _reason(error)
         return failures
 
-    unreadable: list[Unreadable] = []
+    failed: dict[int, str] = {}
     with (
         ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool,
-        tqdm(total=len(rows), desc="images", unit="img", mininterval=1.0, leave=False,
+        tqdm(total=num_images, desc="images", unit="img", mininterval=1.0, leave=False,
              disable=not runtime.progress()) as bar,
     ):  # fmt: skip
-        for failures in pool.map(work, range(0, len(rows), _CHUNK)):
-            unreadable += failures
-            bar.update(min(_CHUNK, len(rows) - bar.n))
-    return pixels, readable, unreadable
+        for failures in pool.map(chunk, range(0, num_images, _CHUNK)):
+            failed |= failures
+            bar.update(min(_CHUNK, num_images - bar.n))
+    return failed
 
 
 def _reason(error: Exception) -> str:

@@ -19,6 +19,7 @@ def grid(
     scale: int | None = None,
     gap: int = 2,
     rows: Sequence[str] | None = None,
+    captions: Sequence[str] | None = None,
 ) -> Image.Image:
     """Draw images row by row on white.
 
@@ -28,6 +29,7 @@ def grid(
         scale: whole factor of enlargement; None: to about 64 pixels.
         gap: white pixels between images and around them.
         rows: one text a row, written to its left.
+        captions: one text an image, written below it.
 
     Returns:
         RGB image.
@@ -35,17 +37,22 @@ def grid(
     scale = scale or max(1, round(_TILE / images.shape[1]))
     tile = images.shape[1] * scale
     num_rows = max(1, -(-len(images) // columns))
-    font = ImageFont.load_default(size=max(11, min(18, tile // 4)))
+    font_size = max(11, min(18, tile // 4))
+    font = ImageFont.load_default(font_size)
     margin = 0 if rows is None else round(max((font.getlength(text) for text in rows), default=0)) + 10
     step = tile + gap
-    sheet = Image.new("RGB", (margin + gap + columns * step, gap + num_rows * step), "white")
+    row_step = step if captions is None else step + font_size + 4
+    sheet = Image.new("RGB", (margin + gap + columns * step, gap + num_rows * row_step), "white")
+    draw = ImageDraw.Draw(sheet)
     for position, image in enumerate(images):
         row, column = divmod(position, columns)
         enlarged = Image.fromarray(np.ascontiguousarray(image)).resize((tile, tile), Image.Resampling.NEAREST)
-        sheet.paste(enlarged, (margin + gap + column * step, gap + row * step))
-    draw = ImageDraw.Draw(sheet)
+        left, top = margin + gap + column * step, gap + row * row_step
+        sheet.paste(enlarged, (left, top))
+        if captions is not None:
+            draw.text((left + tile // 2, top + tile), captions[position], fill="black", font=font, anchor="ma")
     for row, text in enumerate(rows or ()):
-        draw.text((margin - 2, gap + row * step + tile // 2), text, fill="black", font=font, anchor="rm")
+        draw.text((margin - 2, gap + row * row_step + tile // 2), text, fill="black", font=font, anchor="rm")
     return sheet
 
 

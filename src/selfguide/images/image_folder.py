@@ -74,19 +74,32 @@ def open_image_folder(config: ImagesConfig, seed: int) -> Sources:
     for position, root in enumerate(train + heldout):
         if resolved[position] in resolved[:position]:
             raise UserError(f"images.path, images.heldout_path: {root} is given twice; its images would count twice")
-    return Sources(_list("path", train), _list("heldout_path", heldout) if heldout else None)
+    return Sources(_open("path", train), _open("heldout_path", heldout) if heldout else None)
 
 
 def _roots(paths: Paths) -> tuple[str, ...]:
     return () if paths is None else (paths,) if isinstance(paths, str) else paths
 
 
-def _list(key: str, roots: tuple[str, ...]) -> ImageFolder:
+def _open(key: str, roots: tuple[str, ...]) -> ImageFolder:
+    return ImageFolder(", ".join(roots), list_images(f"images.{key}", roots))
+
+
+def list_images(where: str, roots: tuple[str, ...]) -> list[Entry]:
+    """Find the images in folders of any depth and .zip files, each sorted by path.
+
+    Args:
+        where: names the setting in messages, e.g. "images.path".
+        roots: the folders and .zip files.
+
+    Raises:
+        UserError: a root is missing, neither a folder nor a .zip, or there is no image in any.
+    """
     entries: list[Entry] = []
     other: Counter[str] = Counter()
     extensions = _extensions()
     for root in roots:
-        files = _files(f"images.{key}: {root}", root)
+        files = _files(f"{where}: {root}", root)
         visible = {PurePosixPath(name): read for name, read in files.items() if not _hidden(name)}
         images = sorted(path for path in visible if path.suffix.lower() in extensions)
         suffixes = (path.suffix.lower() or "no extension" for path in visible)
@@ -98,17 +111,22 @@ def _list(key: str, roots: tuple[str, ...]) -> ImageFolder:
     description = ", ".join(roots)
     passed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(other.items()))
     if not entries:
-        raise UserError(f"images.{key}: {description}: expected images, found {passed or 'no files'}")
+        found = f"{passed}; convert them to .png or .jpg" if passed else "no files; check the path"
+        raise UserError(f"{where}: {description}: expected images, found {found}")
     if passed:
-        _LOG.info("images: %s: passed over files that are not images: %s", description, passed)
-    return ImageFolder(description, entries)
+        _LOG.info("%s: %s: passed over files that are not images: %s", where, description, passed)
+    return entries
 
 
 def _files(where: str, root: str) -> dict[str, Callable[[], bytes]]:
     """Path inside the root (with forward slashes) => a function that reads it."""
     path = Path(root).expanduser()
     if path.is_dir():
-        walk = os.walk(path, onerror=_fail, followlinks=True)
+
+        def fail(error: OSError) -> None:
+            raise UserError(f"{where}: {error}") from None
+
+        walk = os.walk(path, onerror=fail, followlinks=True)
         found = [Path(folder) / name for folder, _, names in walk for name in names]
         return {file.relative_to(path).as_posix(): file.read_bytes for file in found}
     if not path.exists():
@@ -122,10 +140,6 @@ def _files(where: str, root: str) -> dict[str, Callable[[], bytes]]:
         return lambda: archive.read(info)
 
     return {info.filename: reader(info) for info in archive.infolist() if not info.is_dir()}
-
-
-def _fail(error: OSError) -> None:
-    raise UserError(f"images: {error}") from None
 
 
 def _hidden(name: str) -> bool:

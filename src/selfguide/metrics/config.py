@@ -6,7 +6,7 @@ from pydantic import Field
 
 from selfguide.core.config import StrictModel
 
-NetworkName = Literal["inception", "efficientnet_lite0"]
+NetworkName = Literal["inception", "efficientnet_lite0", "dinov2_vitb14", "dinov2_vitl14", "backbone"]
 
 
 class MetricsConfig(StrictModel):

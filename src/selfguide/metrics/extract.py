@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from selfguide.core.artifact import Array
-from selfguide.core.config import nearest
 from selfguide.core.errors import UserError
 from selfguide.core.rows import fill_rows
 from selfguide.core.scratch import digest_code, scratch_folder
 from selfguide.metrics.checks import check_pixels
 from selfguide.metrics.feature_set import FeatureSet
 from selfguide.metrics.frechet import Moments
-from selfguide.metrics.networks.registry import NETWORKS
+from selfguide.metrics.networks.network import FeatureNetwork
 
 _ROWS = 4096
 
@@ -55,43 +54,53 @@ def _full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def extract(network_name: str, pixels: Array, batch_size: int, scratch_facts: Mapping[str, Any]) -> FeatureSet | None:
+def extract(
+    network: FeatureNetwork, pixels: Array, batch_size: int, scratch_facts: Mapping[str, Any]
+) -> FeatureSet | None:
     """Features and logits of every image, in order.
 
     Args:
-        network_name: key of `networks.registry.NETWORKS`.
+        network: from `networks.registry.build_network`.
         pixels: uint8 (N, H, W, 3) RGB, N >= 2; memory-mapped is fine.
         batch_size: images per forward.
         scratch_facts: JSON-able facts that set this pass apart from another of the same images that may run at the
-            same time, e.g. {"stage": "metrics"}; network, weights, images and code are added.
+            same time, e.g. {"use": "samples"}; network, weights, images and code are added.
 
     Returns:
         The features on rank 0, None on other ranks.
 
     Raises:
-        UserError: unknown network, missing weights, or not such images.
+        UserError: not such images.
     """
-    if network_name not in NETWORKS:
-        valid = list(NETWORKS)
-        raise UserError(f"network '{network_name}' is unknown; valid: {', '.join(valid)}{nearest(network_name, valid)}")
     check_pixels(pixels)
     images = digest_pixels(pixels)
-    network = NETWORKS[network_name]()
+    outputs = {"features": ((network.width,), "float32")}
+    if network.num_classes:
+        outputs["logits"] = ((network.num_classes,), "float32")
 
     def rows(start: int, stop: int, device: torch.device) -> dict[str, Tensor]:
         features, logits = network(torch.from_numpy(np.array(pixels[start:stop])).to(device))
         return {"features": features, "logits": logits}
 
-    facts = {"network": network_name, "weights": network.weights, "images": images, "batch_size": batch_size}
-    scratch = scratch_folder("extract", **facts, code=digest_code("backbone", "core", "metrics"), **scratch_facts)
-    outputs = {"features": ((network.width,), "float32"), "logits": ((network.num_classes,), "float32")}
+    facts = {"network": network.name, "weights": network.weights, "images": images, "batch_size": batch_size}
+    code = digest_code("backbone", "core", "metrics/networks")
+    scratch = scratch_folder("extract", **facts, code=code, **scratch_facts)
     with _full_precision():
-        move = fill_rows(network, rows, len(pixels), outputs, batch_size, scratch, network_name)
+        move = fill_rows(network, rows, len(pixels), outputs, batch_size, scratch, network.name)
     if move is None:
         return None
     with tempfile.TemporaryDirectory(dir=scratch.parent) as folder:
         move(Path(folder))
-        features, logits = (np.load(Path(folder) / f"{name}.npy") for name in ("features", "logits"))
-    size = (pixels.shape[1], pixels.shape[2])
-    moments = Moments.of(features)
-    return FeatureSet(features, logits, moments, network_name, network.weights, network.preprocessing, size, images)
+        found = {name: np.load(Path(folder) / f"{name}.npy") for name in outputs}
+    features = found["features"]
+    return FeatureSet(
+        features,
+        found.get("logits", np.zeros((len(pixels), 0), np.float32)),
+        Moments.of(features),
+        network.name,
+        network.key,
+        network.weights,
+        network.preprocessing,
+        (pixels.shape[1], pixels.shape[2]),
+        images,
+    )

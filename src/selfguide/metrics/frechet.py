@@ -1,7 +1,6 @@
 """Frechet distance between Gaussians fitted to two sets of features (FID, Heusel et al. 2017), in float64."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,16 +14,16 @@ _ROWS = 4096
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and covariance of features.
+    """Mean and covariance of features, the latter as a root: the one costly step of a distance, done once per set.
 
     Attributes:
         mean: float64 (D,).
-        covariance: float64 (D, D), divided by num - 1.
-        num: number of images N; the covariance has rank N - 1 at most.
+        root: float64 (D, r) with root root^T = covariance (divided by num - 1) and r = min(D, num - 1).
+        num: number of images N.
     """
 
     mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    root: NDArray[np.float64]
     num: int
 
     @classmethod
@@ -40,15 +39,15 @@ class Moments:
         for start in range(0, len(features), _ROWS):
             centred = features[start : start + _ROWS] - mean
             covariance += centred.T @ centred
-        return cls(mean, covariance / (len(features) - 1), len(features))
+        return cls.from_covariance(mean, covariance / (len(features) - 1), len(features))
 
-    @cached_property
-    def root(self) -> torch.Tensor:
-        """R (D, r) with R R^T = covariance and r = min(D, N - 1): what lies beyond the rank is rounding, and is cut."""
-        values, vectors = torch.linalg.eigh(torch.from_numpy(self.covariance))
-        rank = min(len(self.mean), self.num - 1)
-        root: torch.Tensor = vectors[:, -rank:] * values[-rank:].clamp(min=0).sqrt()
-        return root
+    @classmethod
+    def from_covariance(cls, mean: NDArray[np.float64], covariance: NDArray[np.float64], num: int) -> "Moments":
+        """From statistics of num images: mean (D,) and covariance (D, D)."""
+        values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))
+        rank = min(len(mean), num - 1)  # what lies beyond it is rounding, and is cut
+        root = vectors[:, -rank:] * values[-rank:].clamp(min=0).sqrt()
+        return cls(mean, root.numpy(), num)
 
 
 def frechet_between(a: Moments, b: Moments) -> float:
@@ -61,8 +60,8 @@ def frechet_between(a: Moments, b: Moments) -> float:
         The distance, 0 or more.
     """
     shift = a.mean - b.mean
-    traces = np.trace(a.covariance) + np.trace(b.covariance)
-    overlap = float(torch.linalg.svdvals(a.root.T @ b.root).sum())
+    traces = np.square(a.root).sum() + np.square(b.root).sum()
+    overlap = float(torch.linalg.svdvals(torch.from_numpy(a.root.T @ b.root)).sum())
     return max(0.0, float(shift @ shift + traces - 2 * overlap))
 
 

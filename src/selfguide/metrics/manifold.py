@@ -1,24 +1,17 @@
 """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020): exact, in tiles."""
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.metrics.checks import check_features, check_pair
-from selfguide.metrics.tiles import score_device, tiles
-
-#: Rows of a tile; a pair of tiles of width 2048 and their distances take about 0.4 GB, whatever the number of images.
-TILE = 4096
+from selfguide.metrics.nearest import nearest_squares
+from selfguide.metrics.tiles import TILE, score_device, squared_distances, tiles
 
 
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    # Rounding to float32 makes two copies of one pair equal: in float64 their last bits depend on the place in a tile.
-    squares = torch.addmm((y * y).sum(dim=1), x, y.T, alpha=-2).add_((x * x).sum(dim=1, keepdim=True))
-    return squares.clamp_(min=0).float()
-
-
-def neighbour_radii(features: Array, k: int, tile: int = TILE) -> Tensor:
+def neighbour_radii(features: Array, k: int, tile: int = TILE) -> NDArray[np.float32]:
     """Squared distance of each row to its k-th nearest other row.
 
     Args:
@@ -27,7 +20,7 @@ def neighbour_radii(features: Array, k: int, tile: int = TILE) -> Tensor:
         tile: rows per tile; changes memory and time only.
 
     Returns:
-        float32 (N,) on the device that computed it.
+        (N,).
 
     Raises:
         UserError: N <= k, or NaN.
@@ -37,21 +30,11 @@ def neighbour_radii(features: Array, k: int, tile: int = TILE) -> Tensor:
         raise UserError(
             f"metrics.nearest_k: expected 1 to {len(features) - 1}, one less than the number of images, found {k}"
         )
-    device = score_device()
-    radii = torch.empty(len(features), device=device)
-    for rows, x in tiles(features, tile, device):
-        nearest = torch.full((len(x), k), torch.inf, device=device)
-        for columns, y in tiles(features, tile, device):
-            distances = _squared_distances(x, y)
-            if rows == columns:
-                distances.fill_diagonal_(torch.inf)
-            nearest = torch.cat([nearest, distances], dim=1).topk(k, dim=1, largest=False).values
-        radii[rows] = nearest.amax(dim=1)
-    return radii
+    return nearest_squares(features, features, k, tile, exclude_self=True)[0][:, -1]
 
 
 def manifold_scores(
-    real: Array, fake: Array, k: int, tile: int = TILE, real_radii: Tensor | None = None
+    real: Array, fake: Array, k: int, tile: int = TILE, real_radii: NDArray[np.float32] | None = None
 ) -> dict[str, float]:
     """Compare the supports of two sets, each a union of balls that reach to its points' k-th neighbours.
 
@@ -75,20 +58,21 @@ def manifold_scores(
     device = score_device()
     if real_radii is None:
         real_radii = neighbour_radii(real, k, tile)
-    fake_radii = neighbour_radii(fake, k, tile)
+    real_reach, fake_reach = (
+        torch.from_numpy(radii).to(device) for radii in (real_radii, neighbour_radii(fake, k, tile))
+    )
     precise = torch.zeros(len(fake), dtype=torch.bool, device=device)
     recalled = torch.zeros(len(real), dtype=torch.bool, device=device)
     covered = torch.zeros_like(recalled)
     inside = 0
     for rows, x in tiles(real, tile, device):
-        reach = real_radii[rows, None]
+        reach = real_reach[rows, None]
         for columns, y in tiles(fake, tile, device):
-            distances = _squared_distances(x, y)
+            distances = squared_distances(x, y)
             precise[columns] |= (distances <= reach).any(dim=0)
-            recalled[rows] |= (distances <= fake_radii[None, columns]).any(dim=1)
-            held = distances < reach
-            covered[rows] |= held.any(dim=1)
-            inside += int(held.sum())
+            recalled[rows] |= (distances <= fake_reach[None, columns]).any(dim=1)
+            covered[rows] |= distances.amin(dim=1) < real_reach[rows]
+            inside += int((distances < reach).count_nonzero())
     return {
         "precision": float(precise.double().mean()),
         "recall": float(recalled.double().mean()),

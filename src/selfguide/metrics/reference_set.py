@@ -2,16 +2,19 @@
 
 <network>/train/    a FeatureSet
 <network>/heldout/  a FeatureSet; absent when there are no held-out images
+backbone/weights/   a copy of the backbone behind the network `backbone`, where that is asked for: samples are scored by
+                    the very one that saw the real images
 meta.json           networks, number of images
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from selfguide.core.artifact import read_meta, replacing, write_meta
 from selfguide.metrics.feature_set import FeatureSet
 
-KIND, STAGE = "reference", "reference"
+KIND, STAGE, BACKBONE = "reference", "reference", "backbone/weights"
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,11 @@ class Reference:
 
     Attributes:
         spaces: name of a network => features in it.
+        backbone: folder of the backbone behind the network `backbone`.
     """
 
     spaces: dict[str, RealFeatures]
+    backbone: Path | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write the artifact, whole or not at all."""
@@ -40,6 +45,8 @@ class Reference:
                 real.train.save(temporary / network / "train")
                 if real.heldout is not None:
                     real.heldout.save(temporary / network / "heldout")
+            if self.backbone is not None:
+                shutil.copytree(self.backbone, temporary / BACKBONE)
             write_meta(
                 temporary,
                 KIND,
@@ -64,5 +71,6 @@ class Reference:
                     FeatureSet.load(folder / network / "heldout", STAGE) if meta["num_heldout"] else None,
                 )
                 for network in meta["networks"]
-            }
+            },
+            folder / BACKBONE if (folder / BACKBONE).is_dir() else None,
         )

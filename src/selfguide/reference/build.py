@@ -1,9 +1,12 @@
 """Builds data/reference. It depends on the images alone: no change of k, w or the denoiser recomputes it."""
 
+from pathlib import Path
+
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSet
 from selfguide.metrics.extract import extract
+from selfguide.metrics.networks.registry import build_network
 from selfguide.metrics.reference_set import RealFeatures, Reference
 from selfguide.reference.config import ReferenceConfig
 
@@ -24,12 +27,14 @@ def build_reference(images: ImageSet, config: ReferenceConfig) -> Reference | No
     if heldout is not None or config.num_heldout is not None:
         heldout = _first(train[:0] if heldout is None else heldout, config.num_heldout, "num_heldout")
     spaces: dict[str, RealFeatures] = {}
-    for network in config.networks:
+    backbone = None if config.backbone is None else Path(config.backbone).expanduser()
+    for name in config.networks:
+        network = build_network(name, backbone)
         ours = extract(network, train, config.batch_size, {"use": "train"})
         theirs = None if heldout is None else extract(network, heldout, config.batch_size, {"use": "heldout"})
         if ours is not None:
-            spaces[network] = RealFeatures(ours, theirs)
-    return Reference(spaces) if spaces else None
+            spaces[name] = RealFeatures(ours, theirs)
+    return Reference(spaces, backbone) if spaces else None
 
 
 def _first(pixels: Array, num: int | None, key: str) -> Array:

@@ -1,6 +1,6 @@
 """The `reference` section of params.yaml."""
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from selfguide.core.config import StrictModel
 from selfguide.metrics.config import NetworkName
@@ -11,6 +11,9 @@ class ReferenceConfig(StrictModel):
 
     networks: list[NetworkName] = Field(min_length=1)
     """Feature networks; the metrics stage scores in each of them."""
+    backbone: str | None
+    """Folder of a backbone (models/backbone of some run) for the network `backbone`; null: none. It should not be the
+    one that made the clusters; where it is, results/metrics.json says so."""
     num_train: int | None = Field(ge=2)
     """Train images to compare with, a random subset (image rows are in random order); null: all."""
     num_heldout: int | None = Field(ge=2)
@@ -24,3 +27,9 @@ class ReferenceConfig(StrictModel):
         if len(set(networks)) < len(networks):
             raise ValueError("names a network twice; keep one")
         return networks
+
+    @model_validator(mode="after")
+    def _folder(self) -> "ReferenceConfig":
+        if "backbone" in self.networks and self.backbone is None:
+            raise ValueError("networks has backbone, so backbone must be the folder of one, such as models/backbone")
+        return self

@@ -1,8 +1,8 @@
 """Samples on disk.
 
-images.npy  uint8 (M, S, S, 3)
+images.npy  uint8 (M, S, S, 3), num_seeds equal parts one after the other
 ids.npy     int32 (M,), the condition of each image, -1 = null
-meta.json   w, sampler settings, seed, the model's digest
+meta.json   num_seeds, w, sampler settings, seed, the model's digest
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,11 @@ class Samples:
     images: Array
     ids: Array
     meta: dict[str, Any]
+
+    @property
+    def num_seeds(self) -> int:
+        """How many equal parts the images consist of, each drawn with a seed of its own."""
+        return int(self.meta["num_seeds"])
 
     @classmethod
     def load(cls, folder: str | Path) -> "Samples":

@@ -19,7 +19,9 @@ class SamplesConfig(StrictModel):
     eta: Annotated[float, Field(ge=0, le=1)]
     """Share of fresh noise per DDIM step; 0 = deterministic (the paper). `ddpm` ignores it."""
     num_images: Positive
-    """Images to draw (paper: 10,000)."""
+    """Images to draw for each seed (paper: 10,000)."""
+    num_seeds: Positive
+    """Repeats of the whole draw, with the seeds seed, seed + 1, ...: the metrics give mean and standard deviation."""
     batch_size: Positive
     """Images per call of the network; changes no image beyond rounding."""
     weights: Literal["ema", "raw"]

@@ -4,6 +4,7 @@ Under several ranks each draws its own batches of the same sample; a killed run 
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,26 @@ def draw_ids(condition: Condition, num_images: int, seed: int, given: tuple[int,
 
 
 def fill_samples(
-    denoiser: Denoiser, ids: Array, w: float, seed: int, config: SamplesConfig, description: str
+    denoiser: Denoiser, ids: Array, w: float, seed: int, config: SamplesConfig, description: str, num_seeds: int = 1
 ) -> Callable[[Path], None] | None:
-    """Draw one image per id; see `selfguide.core.rows.fill_rows` for what is returned."""
+    """Draw one image per id; see `selfguide.core.rows.fill_rows` for what is returned.
+
+    The ids are num_seeds equal parts; part r is drawn with seed + r, its images counted from 0.
+    """
     network = denoiser.build(config.weights)
     generator = Generator(denoiser, network)
     chosen = torch.from_numpy(generator.check_ids(ids))
 
-    def function(start: int, stop: int, device: torch.device) -> Mapping[str, Tensor]:
+    num = len(ids) // num_seeds
+
+    def draw(start: int, stop: int, device: torch.device) -> Tensor:
         part = chosen[start:stop].to(device)
-        settings = (config.num_steps, seed, config.sampler, config.eta, config.clip)
-        return {"images": generator.sample_batch(part, w, *settings, first_index=start)}
+        settings = (config.num_steps, seed + start // num, config.sampler, config.eta, config.clip)
+        return generator.sample_batch(part, w, *settings, first_index=start % num)
+
+    def function(start: int, stop: int, device: torch.device) -> Mapping[str, Tensor]:
+        edges = [start, *range((start // num + 1) * num, stop, num), stop]  # a batch may span two seeds
+        return {"images": torch.cat([draw(*span, device) for span in pairwise(edges)])}
 
     size = generator.image_size
     scratch = scratch_folder(
@@ -58,6 +68,7 @@ def fill_samples(
         ids=ids.tolist(),
         w=w,
         seed=seed,
+        num_seeds=num_seeds,
         config=config.model_dump(mode="json"),
         code=digest_code("core", "denoiser", "samples"),
     )
@@ -76,14 +87,16 @@ def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, conf
     Raises:
         UserError: ids or num_steps out of range.
     """
-    ids = draw_ids(condition, config.num_images, seed, config.ids)
-    move = fill_samples(denoiser, ids, w, seed, config, "samples")
+    seeds = range(seed, seed + config.num_seeds)
+    ids = np.concatenate([draw_ids(condition, config.num_images, each, config.ids) for each in seeds])
+    move = fill_samples(denoiser, ids, w, seed, config, "samples", config.num_seeds)
     if move is None:
         return False
     facts: dict[str, Any] = {
         "guidance": denoiser.guidance,
         "w": w,
         "seed": seed,
+        "num_seeds": config.num_seeds,
         "denoiser": denoiser.digest,
         "config": config.model_dump(mode="json", exclude={"batch_size"}),
     }

@@ -38,7 +38,7 @@ class Preview(pl.Callback):
         assert isinstance(module, DenoiserModule)
         if trainer.global_step % self.every or not trainer.is_global_zero:
             return
-        size = module._pixels.shape[1]
+        size = module.pixels.shape[1]
         noise = ImageNoise(0, range(len(self.ids)), (3, size, size), module.device)
         ids = self.ids.to(module.device)
         module.network.eval()

@@ -13,12 +13,12 @@ def clusters(ids, k=3, **changed):
 
 
 def test_round_trip(tmp_path):
-    saved = clusters([0, 2, 2, 0])
+    saved = clusters([0, 2, 2, 0], backbone="def")
     saved.save(tmp_path / "c", features="abc")
     loaded = Clusters.load(tmp_path / "c")
     for name in ("ids", "centroids", "sizes"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
-    assert (loaded.k, loaded.inertia, loaded.seed) == (3, 0.25, 7)
+    assert (loaded.k, loaded.inertia, loaded.seed, loaded.backbone) == (3, 0.25, 7, "def")
     assert len(loaded.digest) == 64
 
 

@@ -27,6 +27,13 @@ def test_annotation_round_trip_keeps_names(tmp_path):
     assert Annotation.load(tmp_path / "ground_truth_label").names == ("cat",)
 
 
+@pytest.mark.parametrize("backbone", [None, "abc"])
+def test_the_backbone_behind_the_ids_is_carried_along(tmp_path, backbone):
+    Annotation("self_labeled", np.arange(10, dtype=np.int32) % 3, 3, backbone=backbone).save(tmp_path / "a")
+    make_condition(Annotation.load(tmp_path / "a"), 0.5, seed=1).save(tmp_path / "c")
+    assert Condition.load(tmp_path / "c").backbone == backbone
+
+
 def test_missing_names_the_stage(tmp_path):
     with pytest.raises(UserError, match="run `dvc repro condition`"):
         Condition.load(tmp_path / "condition")

@@ -11,7 +11,7 @@ import torch
 from selfguide.backbone.artifact import load_backbone, save_backbone
 from selfguide.backbone.registry import VARIANTS
 from selfguide.clusters.artifact import Clusters
-from selfguide.core.artifact import replacing, save_array, write_meta
+from selfguide.core.artifact import read_meta, replacing, save_array, write_meta
 from selfguide.core.errors import UserError
 from selfguide.features.artifact import Features
 from selfguide.features.config import FeaturesConfig
@@ -37,11 +37,12 @@ def pixels():
 
 def test_row_i_is_the_feature_of_image_i(scratch_root, backbone, pixels):
     extract_features(CONFIG, pixels, backbone, scratch_root / "out")
-    found = Features.load(scratch_root / "out").features
-    network = load_backbone(backbone)
+    loaded = Features.load(scratch_root / "out")
+    found, network = loaded.features, load_backbone(backbone)
     expected = torch.cat([network(torch.from_numpy(pixels[i : i + 1])) for i in range(11)])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-6)
+    assert loaded.backbone == f"simclr_resnet18 {read_meta(backbone, 'backbone', 'backbone')['digest']}"
     assert not list((scratch_root / ".scratch").rglob("*.npy"))
 
 
@@ -110,7 +111,7 @@ def test_true_labels_leave_no_trace(scratch_root, pixels):
         extract_features(CONFIG, seen, root / "backbone", root / "features")
         features = Features.load(root / "features")
         found = kmeans(features.features, 3, 0, num_iterations=5, num_redo=1, max_points_per_centroid=None)
-        clusters = Clusters(found.ids, found.centroids, found.sizes, 3, found.inertia, 0)
+        clusters = Clusters(found.ids, found.centroids, found.sizes, 3, found.inertia, 0, features.backbone)
         clusters.save(root / "clusters", features=features.digest)
     one, two = scratch_root / "one", scratch_root / "two"
     assert (one / "images/train_labels.npy").read_bytes() != (two / "images/train_labels.npy").read_bytes()

@@ -22,8 +22,8 @@ CONDITION = make_condition(Annotation("self_labeled", IDS, 3), 0.0, 0)
 
 
 def _config(**changes) -> SamplesConfig:
-    values = {"sampler": "ddim", "num_steps": 4, "eta": 0.5, "num_images": 10, "batch_size": 4, "weights": "ema",
-              "clip": True, "ids": None, "precision": "32-true"}  # fmt: skip
+    values = {"sampler": "ddim", "num_steps": 4, "eta": 0.5, "num_images": 10, "num_seeds": 1, "batch_size": 4,
+              "weights": "ema", "clip": True, "ids": None, "precision": "32-true"}  # fmt: skip
     return SamplesConfig(**{**values, **changes})
 
 
@@ -51,6 +51,19 @@ def test_from_python_and_from_the_stage_come_the_same_images(denoiser, scratch_r
     )
     assert np.array_equal(samples.images, again)
     assert not list((scratch_root / ".scratch/samples").iterdir())
+
+
+@pytest.mark.parametrize("batch_size", [3, 4, 7, 30])
+def test_each_seed_is_a_run_of_that_seed_whatever_the_batches(denoiser, scratch_root, batch_size):
+    generate(denoiser, CONDITION, 2.0, 7, _config(num_seeds=3, batch_size=batch_size), scratch_root / "samples")
+    samples = Samples.load(scratch_root / "samples")
+    assert (samples.num_seeds, len(samples.images), len(samples.ids)) == (3, 30, 30)
+    model = selfguide.load(scratch_root / "model")
+    for number, seed in enumerate((7, 8, 9)):
+        part = slice(10 * number, 10 * number + 10)
+        np.testing.assert_array_equal(samples.ids[part], draw_ids(CONDITION, 10, seed))
+        alone = model.sample(samples.ids[part], w=2.0, num_steps=4, seed=seed, eta=0.5)
+        assert np.abs(samples.images[part].astype(int) - alone.astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10])

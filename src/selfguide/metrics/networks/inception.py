@@ -1,7 +1,6 @@
 """The Inception-v3 of FID (2015-12-05) as TorchScript, with clean-fid's "clean" resize: the only space called `fid`."""
 
 import hashlib
-import os
 import tempfile
 import urllib.error
 from functools import lru_cache
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from selfguide.core.errors import UserError
 from selfguide.metrics.networks.network import FeatureNetwork
+from selfguide.metrics.networks.weights import named_weights
 
 FILE = "inception-2015-12-05.pt"
 URL = f"https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/{FILE}"
@@ -27,16 +27,13 @@ def find_weights() -> Path:
     Raises:
         UserError: it is in none of these places and cannot be downloaded, or SELFGUIDE_WEIGHTS names no folder or file.
     """
-    named = os.environ.get("SELFGUIDE_WEIGHTS")
-    if named and not Path(named).exists():
-        raise UserError(f"environment variable SELFGUIDE_WEIGHTS: expected a folder with {FILE}, found no '{named}'")
+    named = named_weights(FILE)
+    if named is not None:
+        return named
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    folders = [Path(named)] if named else []
-    folders += [cache, Path(tempfile.gettempdir())]
-    for folder in folders:
-        path = folder if folder.is_file() else folder / FILE
-        if path.is_file():
-            return path
+    for folder in (cache, Path(tempfile.gettempdir())):
+        if (folder / FILE).is_file():
+            return folder / FILE
     try:
         cache.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(URL, str(cache / FILE), hash_prefix=SHA256, progress=False)

@@ -7,19 +7,21 @@ from torch import Tensor, nn
 
 
 class FeatureNetwork(nn.Module, ABC):
-    """A frozen classifier in eval mode: uint8 images => features and logits. Resizing and scaling are part of it."""
+    """A frozen network in eval mode: uint8 images => features and logits. Resizing and scaling are part of it."""
 
     #: Its name in `reference.networks`.
     name: ClassVar[str]
     #: First word of its Frechet distance in results/metrics.json: "fid" for the real Inception, "fd_<name>" otherwise.
     key: ClassVar[str]
     #: D, length of a feature vector.
-    width: ClassVar[int]
-    #: C, number of logits.
-    num_classes: ClassVar[int]
+    width: int
+    #: C, number of logits; 0 for a network without a classifier.
+    num_classes: int
     #: Names resizing and scaling in artifacts: features of another preprocessing are another space.
-    preprocessing: ClassVar[str]
-    #: sha256 of the file of weights.
+    preprocessing: str
+    #: Name of the published backbone variant that is the same network: clusters may have been made with it.
+    variant: ClassVar[str | None] = None
+    #: sha256 of the weights.
     weights: str
 
     @abstractmethod
