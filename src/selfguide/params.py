@@ -56,6 +56,9 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         raise _too_many(path, "samples", params.samples.num_steps, params.denoiser.num_timesteps)
     if params.checkpoint.num_steps > params.denoiser.num_timesteps:
         raise _too_many(path, "checkpoint", params.checkpoint.num_steps, params.denoiser.num_timesteps)
+    params.metrics.check_num_samples(params.samples.num_images, f"{path}: samples.num_images")
+    if params.checkpoint.choice == "best":
+        params.metrics.check_num_samples(params.checkpoint.num_images, f"{path}: checkpoint.num_images")
     return params
 
 

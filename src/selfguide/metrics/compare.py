@@ -67,6 +67,7 @@ def compare(
     """
     built = [build_network(name, backbone) for name in networks]  # a wrong name shows before the images are read
     sets = load_sets(real, fake, heldout)
+    config.check_num_samples(min(len(sets["--real"]), len(sets["--fake"])), "the smaller of --real and --fake")
     spaces = [_extract_all(network, sets, config.batch_size) for network in built]
     scores: dict[str, float] = {}
     for number, found in enumerate(spaces):  # after the last pass: no rank waits for scores

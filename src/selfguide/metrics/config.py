@@ -1,10 +1,11 @@
 """The `metrics` section of params.yaml, and the names of the feature networks."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from selfguide.core.config import StrictModel
+from selfguide.core.errors import UserError
 
 NetworkName = Literal["inception", "efficientnet_lite0", "dinov2_vitb14", "dinov2_vitl14", "backbone"]
 
@@ -24,3 +25,26 @@ class MetricsConfig(StrictModel):
     """Random subsets that KID averages over (100 is the field's custom); null: one exact estimate from all images."""
     kid_subset_size: int = Field(ge=2)
     """Images of either side per subset (1,000 is the field's custom), or all of the smaller side when it has fewer."""
+
+    @model_validator(mode="after")
+    def _enough_for_a_neighbour(self) -> Self:
+        if self.num_nearest is not None and self.num_nearest <= self.nearest_k:
+            raise ValueError(f"num_nearest {self.num_nearest} is too few for nearest_k {self.nearest_k}; raise it")
+        return self
+
+    def check_num_samples(self, num: int, where: str) -> None:
+        """Refuse a number of samples for which a score is not defined, before anything is spent on them.
+
+        Args:
+            num: how many there are or will be.
+            where: names the setting or the set in the message.
+
+        Raises:
+            UserError: too few for `nearest_k` or `splits`.
+        """
+        least = max(self.nearest_k + 1, self.splits)
+        if num < least:
+            raise UserError(
+                f"{where}: expected at least {least} images for metrics.nearest_k {self.nearest_k} and metrics.splits "
+                f"{self.splits}, found {num}; take more, or lower these"
+            )

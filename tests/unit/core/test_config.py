@@ -37,6 +37,8 @@ WRONG = [
     ("  num_heads: {num_heads}", "  num_heads: 7", ["denoiser.num_heads: 7 does not divide"]),
     ("  ema_decay:", "  ema_decay: 1.0 #", ["denoiser.ema_decay: should be less than 1"]),
     ("  sampler: ddim", "  sampler: dimm", ["samples.sampler", "did you mean 'ddim'"]),
+    ("  nearest_k: 3", "  nearest_k: 1000", ["samples.num_images: expected at least 1001 images", "nearest_k 1000"]),
+    ("  num_nearest: null", "  num_nearest: 3", ["metrics: num_nearest 3 is too few for nearest_k 3"]),
     ("  choice: last", "  choice: lats", ["checkpoint.choice", "did you mean 'last'"]),
     ("reference:", "reference: 3\nold:", ["reference"]),
     ("seed: {seed}", "seed: 0\nseed: 1", ["the key 'seed' appears twice"]),
