@@ -28,7 +28,7 @@ from selfguide.metrics.feature_set import FeatureSet
 from selfguide.metrics.floor import Floor, Neighbours, num_nearest, rounded, subset
 from selfguide.metrics.frechet import frechet_between
 from selfguide.metrics.inception_score import inception_score
-from selfguide.metrics.kernel import kernel_distance
+from selfguide.metrics.kernel import kernel_distance, kernel_mean
 from selfguide.metrics.manifold import manifold_scores
 from selfguide.metrics.memorization import memorization_scores
 from selfguide.metrics.networks.registry import build_network
@@ -84,13 +84,20 @@ def score(
     train, heldout, name = real.train, real.heldout, fake.network
     _check_same_space(fake, train)
 
-    def kernel(other: FeatureSet) -> float:
-        return kernel_distance(fake.features, other.features, config.kid_subsets, config.kid_subset_size)
+    mean = kernel_mean(fake.features) if config.kid_subsets is None else None
+    train_mean, heldout_mean = (None, None) if floor is None else floor.kernel_means
 
-    found: dict[str, float] = {fake.key: frechet_between(fake.moments, train.moments), f"kid_{name}": kernel(train)}
+    def kernel(other: FeatureSet, other_mean: float | None) -> float:
+        subsets = (config.kid_subsets, config.kid_subset_size)
+        return kernel_distance(fake.features, other.features, *subsets, (mean, other_mean))
+
+    found: dict[str, float] = {
+        fake.key: frechet_between(fake.moments, train.moments),
+        f"kid_{name}": kernel(train, train_mean),
+    }
     if heldout is not None:
         found[f"{fake.key}_heldout"] = frechet_between(fake.moments, heldout.moments)
-        found[f"kid_{name}_heldout"] = kernel(heldout)
+        found[f"kid_{name}_heldout"] = kernel(heldout, heldout_mean)
     if fake.logits.shape[1]:
         found[f"is_{name}"], found[f"is_{name}_sd"] = inception_score(fake.logits, config.splits)
     num = num_nearest(real, config, len(fake))

@@ -20,7 +20,7 @@ On disk, per network:
     train_nearest.npy      int64 (N,), the nearest other train image of each
     heldout_distances.npy  float32 (H, 5), of each held-out image to its nearest train images; absent without held-out
     heldout_indices.npy    int64 (H, 5), which these are
-    meta.json              the scores, and the settings that they were made with
+    meta.json              the scores, the mean kernels, and the settings that they were made with
 """
 
 from dataclasses import dataclass
@@ -32,9 +32,10 @@ import numpy as np
 from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
 from selfguide.core.errors import UserError
 from selfguide.metrics.config import MetricsConfig
+from selfguide.metrics.feature_set import FeatureSet
 from selfguide.metrics.frechet import Moments, frechet_between
 from selfguide.metrics.inception_score import inception_score
-from selfguide.metrics.kernel import kernel_distance
+from selfguide.metrics.kernel import kernel_distance, kernel_mean
 from selfguide.metrics.manifold import manifold_scores, neighbour_radii
 from selfguide.metrics.memorization import heldout_scores
 from selfguide.metrics.nearest import nearest_neighbours
@@ -69,12 +70,14 @@ class Floor:
     """What real images alone decide in one network; see the module for the arrays and scores.
 
     Attributes:
+        kernel_means: of train and held-out images, for the exact kernel distance; None where it is not asked for.
         settings: what the scores and radii were made with: num_samples, nearest_k, ...
     """
 
     radii: Array
     train_nearest: Array
     heldout: Neighbours | None
+    kernel_means: tuple[float | None, float | None]
     scores: dict[str, float]
     settings: dict[str, Any]
 
@@ -118,16 +121,23 @@ def compute_floor(real: RealFeatures, config: MetricsConfig, num_samples: int) -
     near = subset(train.features, num)
     radii = neighbour_radii(near, config.nearest_k)
     nearest = nearest_neighbours(train.features, train.features, 1, exclude_self=True)[1][:, 0]
+
+    def mean(images: FeatureSet | None) -> float | None:
+        return None if images is None or config.kid_subsets is not None else kernel_mean(images.features)
+
+    kernel_means = (mean(train), mean(heldout))
     scores: dict[str, float] = {"num_reference": len(train), "num_nearest": num}
     if heldout is None:
-        return Floor(radii, nearest, None, scores, _settings(config, num_samples))
+        return Floor(radii, nearest, None, kernel_means, scores, _settings(config, num_samples))
     num_floor = min(num_samples, len(heldout))
     same = heldout.features[:num_floor]
     scores |= {
         "num_heldout": len(heldout),
         "num_floor": num_floor,
         f"{train.key}_floor": frechet_between(Moments.of(same), train.moments),
-        f"kid_{name}_floor": kernel_distance(same, train.features, config.kid_subsets, config.kid_subset_size),
+        f"kid_{name}_floor": kernel_distance(
+            same, train.features, config.kid_subsets, config.kid_subset_size, (None, kernel_means[0])
+        ),
     }
     if train.logits.shape[1] and num_floor >= config.splits:
         scores[f"is_{name}_real"] = inception_score(heldout.logits[:num_floor], config.splits)[0]
@@ -136,7 +146,7 @@ def compute_floor(real: RealFeatures, config: MetricsConfig, num_samples: int) -
         scores |= {f"{key}_{name}_real": value for key, value in found.items()}
     neighbours = Neighbours.of(heldout.features, train.features)
     scores |= {f"{key}_{name}_real": value for key, value in heldout_scores(neighbours.distances[:, 0]).items()}
-    return Floor(radii, nearest, neighbours, rounded(scores), _settings(config, num_samples))
+    return Floor(radii, nearest, neighbours, kernel_means, rounded(scores), _settings(config, num_samples))
 
 
 def build_floors(reference: Reference, config: MetricsConfig, num_samples: int) -> dict[str, Floor]:
@@ -154,7 +164,9 @@ def save_floors(folder: str | Path, floors: dict[str, Floor]) -> None:
             if floor.heldout is not None:
                 save_array(temporary / network / "heldout_distances.npy", floor.heldout.distances)
                 save_array(temporary / network / "heldout_indices.npy", floor.heldout.indices)
-            write_meta(temporary / network, KIND, scores=floor.scores, settings=floor.settings)
+            write_meta(
+                temporary / network, KIND, scores=floor.scores, settings=floor.settings, kernel_means=floor.kernel_means
+            )
 
 
 def load_floor(folder: str | Path, network: str) -> Floor:
@@ -176,6 +188,7 @@ def load_floor(folder: str | Path, network: str) -> Floor:
         np.array(open_array(folder / "radii.npy", "float32", (meta["scores"]["num_nearest"],), STAGE)),
         open_array(folder / "train_nearest.npy", "int64", (meta["scores"]["num_reference"],), STAGE),
         heldout,
+        (meta["kernel_means"][0], meta["kernel_means"][1]),
         meta["scores"],
         meta["settings"],
     )

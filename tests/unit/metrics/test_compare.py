@@ -175,5 +175,5 @@ def test_an_unknown_network_is_named_before_images_are_read(config, stub):
 def test_too_few_images_for_a_setting_before_any_goes_through_a_network(sets, config, tmp_path, monkeypatch):
     monkeypatch.setattr(Stub, "forward", None)
     np.save(tmp_path / "few.npy", images(3))
-    with pytest.raises(UserError, match=r"--real and --fake: expected at least 4 images for metrics.nearest_k 3 .*found 3"):
+    with pytest.raises(UserError, match="expected at least 4 images for metrics.nearest_k 3 .*found 3"):
         compare(sets["real"], tmp_path / "few.npy", None, ["stub"], None, config)

@@ -47,6 +47,15 @@ def test_neighbours_are_those_of_a_loop(real):
         )
 
 
+def test_the_real_side_of_the_exact_kernel_distance_is_there_and_only_for_it(real, monkeypatch):
+    floor = compute_floor(real, CONFIG, 20)
+    fake = real.heldout.features[3:23] / 2
+    known = kernel_distance(fake, real.train.features, None, means=(None, floor.kernel_means[0]))
+    assert known == pytest.approx(kernel_distance(fake, real.train.features, None), rel=1e-12)
+    subsets = CONFIG.model_copy(update={"kid_subsets": 3})
+    assert compute_floor(real, subsets, 20).kernel_means == (None, None)
+
+
 def test_few_heldout_images_give_a_floor_that_states_their_number(real):
     found = compute_floor(RealFeatures(real.train, real.heldout.take(slice(3))), CONFIG, 20).scores
     assert found["num_floor"] == 3
@@ -57,7 +66,8 @@ def test_it_is_the_same_after_save_and_load(real, tmp_path):
     floors = build_floors(Reference({"stub": real}), CONFIG, 20)
     save_floors(tmp_path / "floor", floors)
     loaded = load_floor(tmp_path / "floor", "stub")
-    assert (loaded.scores, loaded.settings) == (floors["stub"].scores, floors["stub"].settings)
+    for name in ("scores", "settings", "kernel_means"):
+        assert getattr(loaded, name) == getattr(floors["stub"], name)
     np.testing.assert_array_equal(loaded.radii, floors["stub"].radii)
     np.testing.assert_array_equal(loaded.train_nearest, floors["stub"].train_nearest)
     np.testing.assert_array_equal(loaded.heldout.indices, floors["stub"].heldout.indices)
