@@ -95,11 +95,11 @@ def features_of(name: str, pixels: Pixels, network: FeatureNetwork, cache: Path)
     return FeatureSet.load(folder, "of studies/sensitivity/run.py")
 
 
-def joined(*parts: FeatureSet) -> FeatureSet:
-    """One set after the other."""
-    features = np.concatenate([part.features for part in parts])
-    logits = np.concatenate([part.logits for part in parts])
-    return dataclasses.replace(parts[0], features=features, logits=logits, moments=Moments.of(features))
+def mixture(copies: FeatureSet, others: FeatureSet, num: int) -> FeatureSet:
+    """The first `num` of `copies`, and `others` from there on."""
+    features = np.concatenate([copies.features[:num], others.features[num:]])
+    logits = np.concatenate([copies.logits[:num], others.logits[num:]])
+    return dataclasses.replace(others, features=features, logits=logits, moments=Moments.of(features))
 
 
 def read_images(args: argparse.Namespace) -> ImageSet:
@@ -155,10 +155,8 @@ def rows_of(sets: dict[str, FeatureSet], labels: NDArray[np.int32] | None) -> It
     yield "the reference as JPEG, quality 50", sets["reference_jpeg"]
     yield "the reference mirrored", sets["reference_flip"]
     for what, part in (("half", 2), ("5 %", 20), ("1 %", 100)):
-        copies, rest = slice(num // part), slice(num // part, num)
-        yield f"{what} copies, the others not", joined(reference.take(copies), others.take(rest))
-    copies, rest = slice(num // 2), slice(num // 2, num)
-    yield "half JPEG of the reference, the others not", joined(sets["reference_jpeg"].take(copies), others.take(rest))
+        yield f"{what} copies, the others not", mixture(reference, others, num // part)
+    yield "half JPEG of the reference, the others not", mixture(sets["reference_jpeg"], others, num // 2)
     for name, part in (("half", 2), ("a quarter", 4), ("an eighth", 8)):
         yield f"other train images, {name} as many", others.take(slice(num // part))
 
