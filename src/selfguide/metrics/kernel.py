@@ -53,7 +53,7 @@ def _kernel_mean_across(features_a: Array, features_b: Array) -> float:
 def kernel_distance(
     features_a: Array,
     features_b: Array,
-    subsets: int | None = 100,
+    subsets: int | None = None,
     subset_size: int = 1000,
     means: tuple[float | None, float | None] = (None, None),
 ) -> float:
