@@ -1,6 +1,6 @@
 """Wall time and peak memory of scoring a set of images: this project, clean-fid and torch-fidelity, same network.
 
-    python benchmarks/metrics.py --out benchmarks/metrics.md
+    python benchmarks/metrics.py --out FILE.md       # RESULTS.md has some runs, each with its command
 
 Every contender scores the same images (rendered, nothing is downloaded) in the same network, EfficientNet-Lite0 as this
 project builds it, by FD, Inception Score, KID, precision and recall. Each run is a process of its own, from start to
@@ -327,7 +327,7 @@ def report(runs: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> s
                          ("torch", "numpy", "scipy", "clean-fid", "torch-fidelity"))  # fmt: skip
     command = shlex.join(["python", "benchmarks/metrics.py", *(sys.argv[1:])])
     return "\n".join([
-        f"## Scoring {args.num:,} images of {args.size} px against {args.num:,}",
+        f"## Metrics: scoring {args.num:,} images of {args.size} px against {args.num:,}",
         f"`{command}`, {args.date}: {args.threads} core(s) of {cpu_model()}; Python {platform.python_version()}, "
         f"{versions}. Contenders took turns, {args.repeats} x each; whole processes, imports included. "
         "Memory is that of the largest process of a run: peers' loader processes are not added up. KID is the mean of "
@@ -335,7 +335,7 @@ def report(runs: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> s
         "",
         *timings(runs),
         "",
-        *(f"- *{name}*: {what}." for name, what in CONTENDERS.items()),
+        *(f"- *{name}*: {what}." for name, what in CONTENDERS.items() if name in args.contenders),
         "",
         "The time and memory of peers, the faster setting of each, as multiples of ours (medians):",
         "",
