@@ -139,10 +139,13 @@ def score_seeds(
     ]
     if num_seeds == 1:
         return seeds[0]
-    found = dict(seeds[0])
-    for key in set(found) - set(floor.scores) - {"num_samples"}:
-        values = [scores[key] for scores in seeds]
-        found |= {key: float(np.mean(values)), f"{key}_seed_sd": float(np.std(values, ddof=1))}
+    found = {}
+    for key, value in seeds[0].items():
+        if key in floor.scores or key == "num_samples":
+            found[key] = value
+        else:
+            values = [scores[key] for scores in seeds]
+            found |= {key: float(np.mean(values)), f"{key}_seed_sd": float(np.std(values, ddof=1))}
     return rounded(found)
 
 

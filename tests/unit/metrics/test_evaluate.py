@@ -105,6 +105,9 @@ def test_seeds_give_mean_and_standard_deviation(real, stub):
         assert found[f"{key}_seed_sd"] == pytest.approx(np.std(values, ddof=1), rel=1e-4)
     assert floor.scores.items() <= found.items()
     assert found["num_samples"] == 20
+    in_order = [key for key in found if not key.endswith("_seed_sd")]
+    assert in_order == list(parts[0])
+    assert list(found)[:2] == ["fd_stub", "fd_stub_seed_sd"]
 
 
 def test_one_seed_gives_the_scores_alone(real, floor, fake):
