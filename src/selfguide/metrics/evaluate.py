@@ -83,6 +83,8 @@ def score(
     """
     train, heldout, name = real.train, real.heldout, fake.network
     _check_same_space(fake, train)
+    if floor is not None:
+        floor.check(config, len(fake))
 
     mean = kernel_mean(fake.features) if config.kid_subsets is None else None
     train_mean, heldout_mean = (None, None) if floor is None else floor.kernel_means
@@ -105,7 +107,6 @@ def score(
     manifold = manifold_scores(near, subset(fake.features, num), config.nearest_k, real_radii=radii)
     found |= {f"{key}_{name}": value for key, value in manifold.items()} | {"num_samples": len(fake)}
     if floor is not None:
-        floor.check(config, len(fake))
         found |= floor.scores
         if floor.heldout is not None:
             nearest = neighbours or Neighbours.of(fake.features, train.features)

@@ -131,6 +131,8 @@ def test_samples_of_another_space_are_refused(real, floor, fake, change, message
 def test_a_floor_for_another_number_or_by_other_settings_is_refused(real, floor, fake):
     with pytest.raises(UserError, match=r"num_samples 20 instead of 10; run `dvc repro floor`"):
         score(fake.take(slice(10)), real, floor, CONFIG)
+    with pytest.raises(UserError, match="num_samples 20 instead of 30"):
+        score(real.heldout, real, floor, CONFIG)
     with pytest.raises(UserError, match="splits 2 instead of 4"):
         score(fake, real, floor, CONFIG.model_copy(update={"splits": 4}))
 
