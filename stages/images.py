@@ -12,8 +12,7 @@ from selfguide.params import load_params
 def main() -> None:
     args = parser(__doc__, out="data/images", picture="results/images.png").parse_args()
     params = load_params(args.params)
-    images = build(params.images, params.seed)
-    images.save(args.out)
+    images = build(params.images, params.seed, args.out)
     with replacing_file(args.picture) as temporary:
         draw_images(images.train, images.class_names).save(temporary, format="PNG")
     logging.getLogger(__name__).info(

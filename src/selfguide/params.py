@@ -59,8 +59,21 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     params.metrics.check_num_samples(params.samples.num_images, f"{path}: samples.num_images")
     if params.checkpoint.choice == "best":
         params.metrics.check_num_samples(params.checkpoint.num_images, f"{path}: checkpoint.num_images")
+    _check_weak_model(params, path)
     return params
 
 
 def _too_many(path: str | Path, section: str, steps: int, most: int) -> UserError:
     return UserError(f"{path}: {section}.num_steps: {steps} is more than denoiser.num_timesteps = {most}")
+
+
+def _check_weak_model(params: Params, path: str | Path) -> None:
+    weak, every = params.checkpoint.weak_model, params.denoiser.snapshot_every_steps
+    if params.samples.guiding == "weak_model" and weak is None:
+        raise UserError(f"{path}: samples.guiding: weak_model needs checkpoint.weak_model, found null")
+    if isinstance(weak, int) and (every is None or weak % every or weak >= params.denoiser.max_steps):
+        raise UserError(
+            f"{path}: checkpoint.weak_model: step {weak} has no snapshot; expected a multiple of"
+            f" denoiser.snapshot_every_steps = {'null' if every is None else every} below denoiser.max_steps ="
+            f" {params.denoiser.max_steps}"
+        )

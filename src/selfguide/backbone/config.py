@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from selfguide.core.config import StrictModel
+from selfguide.core.config import Precision, StrictModel
 
 VariantName = Literal[
     "simclr_resnet18",
@@ -26,8 +26,6 @@ VariantName = Literal[
     "msn_vitb16",
     "simclr_resnet50",
 ]
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 class AugmentationConfig(StrictModel):
@@ -99,7 +97,7 @@ class BackboneConfig(StrictModel):
     temperature: float = Field(gt=0)
     """`simclr_resnet18`: of the NT-Xent loss. `dino_vit`: of the student's softmax."""
     precision: Precision
-    """Lightning's name of the training precision."""
+    """Precision of the forward and backward passes of a training."""
     augmentation: AugmentationConfig
     dino: DinoConfig
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from selfguide.checkpoint.config import CheckpointConfig
+from selfguide.checkpoint.weak import find_weak
 from selfguide.condition.artifact import Condition
 from selfguide.core import runtime
 from selfguide.core.artifact import replacing
@@ -46,18 +47,21 @@ def choose(
         out: where the chosen denoiser goes.
 
     Raises:
-        UserError: `config.metric` is not among the scores.
+        UserError: `config.metric` is not among the scores, or the weak model cannot be had.
     """
     final = Denoiser.load(source)
+    weak = None if config.weak_model is None else find_weak(config.weak_model, final)
     if config.choice == "last":
-        copy_denoiser(final, source, out, choice="last")
+        copy_denoiser(final, source, out, weak, choice="last")
         return
     settings = samples.model_copy(update={"num_images": config.num_images, "num_steps": config.num_steps})
     scores: dict[int, float] = {}
     images = out.parent / f".{out.name}-candidate"
-    for snapshot in final.snapshots():
+    # A snapshot guided by itself or by a later one is not guided.
+    first = config.weak_model if isinstance(config.weak_model, int) else 0
+    for snapshot in (each for each in final.snapshots() if each.step > first):
         ids = draw_ids(condition, config.num_images, seed, settings.ids)
-        move = fill_samples(snapshot, ids, config.w, seed, settings, f"snapshot {snapshot.step}")
+        move = fill_samples(snapshot, ids, config.w, seed, settings, f"snapshot {snapshot.step}", weak=weak and weak[0])
         if move is not None:
             with replacing(images) as temporary:
                 move(temporary)
@@ -78,4 +82,4 @@ def choose(
     best = min(scores, key=lambda step: scores[step])
     chosen = next(snapshot for snapshot in final.snapshots() if snapshot.step == best)
     table = {str(step): score for step, score in scores.items()}
-    copy_denoiser(chosen, source, out, choice="best", metric=config.metric, scores=table)
+    copy_denoiser(chosen, source, out, weak, choice="best", metric=config.metric, scores=table)

@@ -22,3 +22,6 @@ class CheckpointConfig(StrictModel):
     """DDIM steps for them (paper's code: 50)."""
     w: float
     """Guidance strength for them; not the dial w, so that a new w retrains and re-chooses nothing."""
+    weak_model: Annotated[int, Field(ge=1)] | str | None
+    """The weak model of samples.guiding: weak_model, kept beside the chosen weights: the step of a snapshot, or the
+    folder of another denoiser (DVC does not watch it); null = none."""

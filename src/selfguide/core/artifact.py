@@ -123,6 +123,44 @@ def save_array(path: str | Path, array: Array) -> None:
     np.save(Path(path), np.ascontiguousarray(array), allow_pickle=False)
 
 
+class ArrayWriter:
+    """Appends rows to a .npy that need not fit into memory; the bytes are those of `save_array` on all rows at once.
+
+    Use it in a `with`: the header, which says how many rows there are, is written at its end.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.num_rows = 0
+        self._path = Path(path)
+
+    def __enter__(self) -> "ArrayWriter":
+        self._file = self._path.open("wb")
+        return self
+
+    def append(self, rows: Array) -> None:
+        """Write rows (n, ...); every call brings the same dtype and shape of a row."""
+        if not self._file.tell():
+            self._dtype, self._shape = rows.dtype, rows.shape[1:]
+            self._write_header()
+        if (rows.dtype, rows.shape[1:]) != (self._dtype, self._shape):
+            found = f"found {rows.dtype} {rows.shape[1:]}"
+            raise ValueError(f"{self._path}: expected rows of {self._dtype} {self._shape}, {found}")
+        self._file.write(np.ascontiguousarray(rows).data)
+        self.num_rows += len(rows)
+
+    def __exit__(self, *_: object) -> None:
+        if self._file.tell():
+            self._file.seek(0)
+            self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        # Its length does not depend on the number of rows: numpy leaves room for 21 digits.
+        shape = (self.num_rows, *self._shape)
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
 def open_array(path: str | Path, dtype: str, shape: Sequence[int | None], stage: str) -> Array:
     """Memory-map a .npy read-only and check it.
 

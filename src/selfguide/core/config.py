@@ -5,12 +5,16 @@ import json
 import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from selfguide.core.errors import UserError
+
+
+#: Lightning's names, and `auto`: bf16-mixed where the hardware multiplies bf16 faster than float32, else 32-true.
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
 class StrictModel(BaseModel):

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from selfguide.core import runtime
 from selfguide.core.errors import UserError
+from selfguide.core.progress import progress
 
 #: Computes rows start..stop-1 on the network's device: (start, stop, device) => one tensor per output name.
 RowFunction = Callable[[int, int, torch.device], Mapping[str, Tensor]]
@@ -70,7 +71,7 @@ class _Rows(pl.LightningModule):
         left = [index for index in mine if not self.done[index]]
         rows = sum(self.spans[index][1] - self.spans[index][0] for index in left)
         self.bar = tqdm(total=rows, desc=self.description, unit="img", mininterval=1.0, leave=False,
-                        disable=not (runtime.progress() and self.trainer.is_global_zero))  # fmt: skip
+                        disable=not (progress() and self.trainer.is_global_zero))  # fmt: skip
         return DataLoader(_Indices(left), batch_size=None)
 
     def predict_step(self, index: int, batch_idx: int) -> None:

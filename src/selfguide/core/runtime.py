@@ -8,7 +8,9 @@ These knobs change no result beyond the order of additions, so they are not para
     SELFGUIDE_PROGRESS      1 (default) or 0: progress bars
 """
 
+import logging
 import os
+from functools import lru_cache
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,7 +18,9 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies import DDPStrategy
 
+from selfguide.core.config import Precision
 from selfguide.core.errors import UserError
+from selfguide.core.progress import progress
 
 
 def _positive(name: str) -> int:
@@ -31,16 +35,36 @@ def barrier() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
 
-
-def progress() -> bool:
-    """Whether progress bars are wanted."""
-    return os.environ.get("SELFGUIDE_PROGRESS", "1") != "0"
+_LOG = logging.getLogger(__name__)
 
 
-def trainer(**settings: Any) -> pl.Trainer:
+@lru_cache
+def _fast_bf16(accelerator: str) -> tuple[bool, str]:
+    """Whether the hardware multiplies bf16 faster than float32, and what it is."""
+    if torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.get_device_name()
+    if accelerator not in ("auto", "cpu"):
+        return False, accelerator
+    if torch.cpu._is_amx_tile_supported():
+        return True, "a CPU with AMX"
+    return (True, "a CPU with AVX512-BF16") if torch.cpu._is_avx512_bf16_supported() else (False, "this CPU")
+
+
+def resolve_precision(precision: Precision) -> str:
+    """Lightning's name of a precision: what `auto` stands for on this hardware, anything else as it is."""
+    if precision != "auto":
+        return precision
+    fast, hardware = _fast_bf16(os.environ.get("SELFGUIDE_ACCELERATOR", "auto"))
+    chosen = "bf16-mixed" if fast else "32-true"
+    _LOG.info("precision auto: %s (%s %s fast bf16)", chosen, hardware, "has" if fast else "has no")
+    return chosen
+
+
+def trainer(precision: Precision = "32-true", **settings: Any) -> pl.Trainer:
     """A quiet Lightning Trainer on the devices that the environment names.
 
     Args:
+        precision: see `selfguide.core.config.Precision`.
         settings: passed to `pl.Trainer`; what is given here wins.
 
     Raises:
@@ -56,7 +80,9 @@ def trainer(**settings: Any) -> pl.Trainer:
         "accelerator": accelerator,
         "devices": devices,
         "num_nodes": nodes,
-        "strategy": DDPStrategy(gradient_as_bucket_view=True) if several else "auto",
+        "strategy": DDPStrategy(gradient_as_bucket_view=True, static_graph=True) if several else "auto",
+        "precision": resolve_precision(precision),
+        "benchmark": True,  # cuDNN picks its kernels by trial: shapes never change within a stage
         "logger": False,
         "enable_checkpointing": False,
         "enable_model_summary": False,

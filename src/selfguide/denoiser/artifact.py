@@ -3,6 +3,7 @@
 ema.safetensors, raw.safetensors    averaged and last weights, float32
 meta.json                           network, noise schedule, prediction, condition ids and their frequencies
 snapshots/step_NNNNNNNN/            the same two files at earlier steps, where asked for
+weak/                               a denoiser of its own, for autoguidance, where asked for
 """
 
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Denoiser:
         Raises:
             UserError: missing or foreign.
         """
-        stage = "checkpoint" if Path(folder).name == "checkpoint" else "denoiser"
+        stage = "checkpoint" if Path(folder).name in ("checkpoint", "weak") else "denoiser"
         meta = read_meta(folder, KIND, stage)
         keys = ("network", "schedule", "num_timesteps", "prediction", "guidance", "step", "digest")
         return cls(folder=Path(folder), **{key: meta[key] for key in keys})
@@ -97,6 +98,10 @@ class Denoiser:
         earlier = [Denoiser(**{**vars(self), "folder": f, "step": int(f.name.removeprefix("step_"))}) for f in folders]
         return [*earlier, self]
 
+    def weak(self) -> "Denoiser | None":
+        """The weak model that `copy_denoiser` put beside the weights, if any."""
+        return Denoiser.load(self.folder / "weak") if (self.folder / "weak").is_dir() else None
+
 
 def write_denoiser(folder: Path, weights: Weights, facts: dict[str, Any]) -> None:
     """Write weights and meta.json into an existing folder.
@@ -110,19 +115,35 @@ def write_denoiser(folder: Path, weights: Weights, facts: dict[str, Any]) -> Non
     write_meta(folder, KIND, **facts)
 
 
-def copy_denoiser(chosen: Denoiser, source: str | Path, folder: str | Path, **facts: Any) -> None:
+def copy_denoiser(
+    chosen: Denoiser,
+    source: str | Path,
+    folder: str | Path,
+    weak: tuple[Denoiser, Path] | None = None,
+    **facts: Any,
+) -> None:
     """Write one of the snapshots of the denoiser at `source` as a denoiser of its own.
 
     Args:
         chosen: one of `Denoiser.snapshots()`.
         source: folder of the trained denoiser.
         folder: where to write.
+        weak: written to its `weak/`: a snapshot, and the folder of its trained denoiser.
         facts: added to meta.json.
     """
-    meta = read_meta(source, KIND, "denoiser")
-    kept = {key: value for key, value in meta.items() if key not in ("kind", "format_version", "digest", "files")}
     with replacing(folder) as temporary:
-        for name in WEIGHTS:
-            # Bytes, not a hard link: a link into DVC's cache must never be made by hand.
-            (temporary / f"{name}.safetensors").write_bytes((chosen.folder / f"{name}.safetensors").read_bytes())
-        write_meta(temporary, KIND, **{**kept, "step": chosen.step, **facts})
+        if weak is not None:
+            (temporary / "weak").mkdir()
+            _copy(*weak, temporary / "weak", {})
+            facts["weak_model"] = {"step": weak[0].step, "digest": Denoiser.load(temporary / "weak").digest}
+        _copy(chosen, source, temporary, facts)
+
+
+def _copy(chosen: Denoiser, source: str | Path, folder: Path, facts: dict[str, Any]) -> None:
+    meta = read_meta(source, KIND, "denoiser")
+    own = ("kind", "format_version", "digest", "files", "weak_model")
+    for name in WEIGHTS:
+        # Bytes, not a hard link: a link into DVC's cache must never be made by hand.
+        (folder / f"{name}.safetensors").write_bytes((chosen.folder / f"{name}.safetensors").read_bytes())
+    kept = {key: value for key, value in meta.items() if key not in own}
+    write_meta(folder, KIND, **{**kept, "step": chosen.step, **facts})

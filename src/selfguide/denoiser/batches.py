@@ -13,8 +13,18 @@ from selfguide.core.artifact import Array
 from selfguide.core.pixels import to_float
 from selfguide.core.seeding import derive_seed, numpy_generator
 
-#: Images up to this many bytes live on the device; larger sets stay memory-mapped and travel batch by batch.
-RESIDENT_BYTES = 16 * 2**30
+
+_CHUNK = 65_536
+
+
+def _resident(pixels: Array, device: torch.device) -> Array | Tensor:
+    """The images on a GPU that has three times their size free; else as they are, memory-mapped, to travel by batch."""
+    if device.type != "cuda" or 3 * pixels.nbytes > torch.cuda.mem_get_info(device)[0]:
+        return pixels
+    images = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(pixels), _CHUNK):
+        images[start : start + _CHUNK] = torch.from_numpy(np.array(pixels[start : start + _CHUNK]))
+    return images
 
 
 @dataclass(frozen=True)
@@ -61,8 +71,7 @@ class Batches:
         world_size: int,
         device: torch.device,
     ) -> None:
-        resident = device.type != "cpu" and pixels.nbytes <= RESIDENT_BYTES
-        self.pixels: Array | Tensor = torch.from_numpy(np.array(pixels)).to(device) if resident else pixels
+        self.pixels = _resident(pixels, device)
         self.ids = torch.from_numpy(np.array(ids)).to(device, torch.int64)
         self.batch_size, self.num_timesteps = batch_size, num_timesteps
         self.drop_prob, self.flip, self.seed, self.device = drop_prob, flip, seed, device

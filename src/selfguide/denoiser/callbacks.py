@@ -8,9 +8,9 @@ import pytorch_lightning as pl
 import torch
 from tqdm.auto import tqdm
 
-from selfguide.core import runtime
 from selfguide.core.artifact import replacing, replacing_file
 from selfguide.core.errors import UserError
+from selfguide.core.progress import progress
 from selfguide.denoiser.artifact import Weights, save_weights
 from selfguide.denoiser.module import DenoiserModule
 
@@ -119,7 +119,7 @@ class Progress(pl.Callback):
             desc="denoiser",
             unit="img",
             mininterval=2.0,
-            disable=not (runtime.progress() and trainer.is_global_zero),
+            disable=not (progress() and trainer.is_global_zero),
         )
 
     def on_train_batch_end(

@@ -4,10 +4,17 @@ Shapes: B batch, C channels, H W side, E = time_width + guidance_width.
 """
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from selfguide.denoiser.norm import norm_silu
+
+_Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
 
 
 def sinusoid(t: Tensor, width: int) -> Tensor:
@@ -18,7 +25,7 @@ def sinusoid(t: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
-def _zero(module: nn.Conv2d) -> nn.Conv2d:
+def _zero(module: _Layer) -> _Layer:
     # A network that starts as the identity on its residual paths, and as 0 at its output, trains faster.
     nn.init.zeros_(module.weight)
     if module.bias is not None:
@@ -50,9 +57,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, film: Tensor) -> Tensor:
         """(B, C_in, H, W) and scale-and-shift (B, 2 C_out) => (B, C_out, H', W')."""
-        h = self.conv1(self._resize(F.silu(self.norm1(x))))
-        scale, shift = film[:, :, None, None].chunk(2, dim=1)
-        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        h = norm_silu(self.norm2, self.conv1(self._resize(norm_silu(self.norm1, x))), film)
         change: Tensor = self.conv2(F.dropout(h, self.dropout, self.training))
         kept: Tensor = self.skip(self._resize(x))
         return kept + change
@@ -65,17 +70,22 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.norm = _norm(channels)
-        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = _zero(nn.Conv2d(channels, channels, 1))
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = _zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) => the same."""
         b, c, h, w = x.shape
-        qkv = self.qkv(self.norm(x)).view(b, 3, self.num_heads, c // self.num_heads, h * w)
-        q, k, v = qkv.transpose(-1, -2).unbind(1)  # each (B, heads, H W, C / heads)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, h, w)
-        change: Tensor = self.out(mixed)
-        return x + change
+        cells = norm_silu(self.norm, x, silu=False).permute(0, 2, 3, 1).reshape(b, h * w, c)
+        qkv = self.qkv(cells).view(b, h * w, 3, self.num_heads, c // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, H W, C / heads)
+        if x.is_cuda:
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        else:  # on a CPU the products themselves are faster, above all backwards
+            weights = (q * (c // self.num_heads) ** -0.5 @ k.transpose(-1, -2)).softmax(-1)
+            mixed = weights.to(v.dtype) @ v
+        change: Tensor = self.out(mixed.transpose(1, 2).reshape(b, h * w, c))
+        return x + change.unflatten(1, (h, w)).permute(0, 3, 1, 2)
 
 
 class Stage(nn.Module):
@@ -123,6 +133,10 @@ class ConcatUNet(nn.Module):
         patch_size: pixels a side folded into channels (space to depth) around the network.
         base_channels, channel_multipliers, num_blocks, attention_resolutions, num_heads, dropout, time_width,
             guidance_width: see `DenoiserConfig`.
+
+    Attributes:
+        activation_checkpointing: keep only each block's input for the backward pass and compute the rest again: about a
+            third more time for a fraction of the memory. Set it before training.
     """
 
     def __init__(
@@ -141,7 +155,7 @@ class ConcatUNet(nn.Module):
         guidance_width: int,
     ) -> None:
         super().__init__()
-        self.patch_size, self.base_channels, self.num_ids = patch_size, base_channels, num_ids
+        self.patch_size, self.base_channels, self.num_ids, self.dropout = patch_size, base_channels, num_ids, dropout
         self.time = nn.Sequential(nn.Linear(base_channels, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
         self.guidance = GuidanceEmbedding(num_ids, guidance_width)
 
@@ -183,6 +197,8 @@ class ConcatUNet(nn.Module):
         # The FiLM projections of all blocks are one product.
         self.film_widths = [2 * s.block.norm2.num_channels for s in [*encoder, *middle, *decoder]]
         self.film = nn.Linear(time_width + guidance_width, sum(self.film_widths))
+        self.activation_checkpointing = False
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
         """Predict.
@@ -196,17 +212,45 @@ class ConcatUNet(nn.Module):
             float (B, 3, H, W).
         """
         embedding = torch.cat([self.time(sinusoid(t, self.base_channels)), self.guidance(c)], dim=1)  # (B, E)
-        films = iter(self.film(F.silu(embedding)).split(self.film_widths, dim=1))
+        return self._denoise(x, self.film(F.silu(embedding)))
 
+    def unrolled(self, t: Tensor, c: Tensor) -> Callable[[Tensor, int], Tensor]:
+        """The network on a whole schedule, embeddings computed once: f(x, i) = forward(x, t[i], c).
+
+        SiLU acts on the two halves of concat[t, k] apart, so the modulation of all blocks is a row per time step plus
+        a row per image, exactly.
+
+        Args:
+            t: time steps of a schedule, int64 (S,).
+            c: condition ids, -1 = null, int64 (B,).
+
+        Returns:
+            f(x, i): float (B, 3, H, W), index into t => float (B, 3, H, W).
+        """
+        width = self.time[-1].out_features
+        weight_t, weight_c = self.film.weight.split([width, self.film.in_features - width], dim=1)
+        of_step = F.linear(F.silu(self.time(sinusoid(t, self.base_channels))), weight_t, self.film.bias)  # (S, F)
+        of_image = F.linear(F.silu(self.guidance(c)), weight_c)  # (B, F)
+        return lambda x, i: self._denoise(x, of_step[i] + of_image)
+
+    def _denoise(self, x: Tensor, film: Tensor) -> Tensor:
+        films = iter(film.split(self.film_widths, dim=1))
         h = self.stem(F.pixel_unshuffle(x, self.patch_size))
         skips = [h]
         for stage in self.encoder:
-            h = stage(h, next(films))
+            h = self._run(stage, h, next(films))
             skips.append(h)
         for stage in self.middle:
-            h = stage(h, next(films))
+            h = self._run(stage, h, next(films))
         for stage in self.decoder:
             if stage.block.resample == "none":  # type: ignore[union-attr]
                 h = torch.cat([h, skips.pop()], dim=1)
-            h = stage(h, next(films))
-        return F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.patch_size)
+            h = self._run(stage, h, next(films))
+        return F.pixel_shuffle(self.head(norm_silu(self.norm, h)), self.patch_size)
+
+    def _run(self, stage: nn.Module, h: Tensor, film: Tensor) -> Tensor:
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            again: Tensor = checkpoint(stage, h, film, use_reentrant=False, preserve_rng_state=self.dropout > 0)
+            return again
+        out: Tensor = stage(h, film)
+        return out

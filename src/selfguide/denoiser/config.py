@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from selfguide.core.config import StrictModel
+from selfguide.core.config import Precision, StrictModel
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -42,8 +42,16 @@ class DenoiserConfig(StrictModel):
     """Probability that a training image's condition is replaced by the null condition (paper: 0.1)."""
     horizontal_flip: bool
     """Mirror half of the training images at random (the paper: never)."""
+    min_snr_gamma: Annotated[float, Field(gt=0)] | None
+    """Loss weighting by min(SNR, gamma) (Hang et al. 2023, who use 5); null = all time steps alike (the paper)."""
     batch_size: Positive
     """Images per optimiser step, over all ranks together."""
+    gradient_accumulation: Positive
+    """Parts of the batch that are computed one after the other to save memory; changes the order of additions alone."""
+    activation_checkpointing: bool
+    """Compute activations again in the backward pass instead of keeping them: slower, in a fraction of the memory."""
+    compile: bool
+    """torch.compile the network: minutes at the start, faster steps after; on a GPU with CUDA graphs."""
     max_steps: Positive
     """Optimiser steps."""
     learning_rate: Annotated[float, Field(gt=0)]
@@ -58,8 +66,8 @@ class DenoiserConfig(StrictModel):
     """Largest gradient norm; null = no clipping (the paper)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     """Decay of the exponential moving average of weights; it warms up as (1 + n) / (10 + n)."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    """Lightning precision of forward and backward passes; weights and optimiser state stay float32."""
+    precision: Precision
+    """Precision of forward and backward passes; weights, optimiser state and the loss stay float32."""
     log_every_steps: Positive
     """Steps between points of the loss curve; the loss is read from the device only then."""
     checkpoint_every_steps: Positive

@@ -11,10 +11,12 @@ from torch.utils.data import DataLoader
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.core.seeding import derive_seed
-from selfguide.denoiser.batches import Batches
+from selfguide.core.workers import num_parts
+from selfguide.denoiser.batches import Batch, Batches
 from selfguide.denoiser.config import DenoiserConfig
 from selfguide.denoiser.ema import Ema
-from selfguide.denoiser.schedule import add_noise, alpha_bar, target
+from selfguide.denoiser.parts import InParts
+from selfguide.denoiser.schedule import add_noise, alpha_bar, loss_weight, target
 
 
 class DenoiserModule(pl.LightningModule):
@@ -36,6 +38,8 @@ class DenoiserModule(pl.LightningModule):
         self.pixels, self.ids = pixels, ids
         table = alpha_bar(config.schedule, config.num_timesteps).float()
         self.register_buffer("abar", table, persistent=False)
+        network.activation_checkpointing = config.activation_checkpointing  # type: ignore[assignment]
+        self._in_parts: InParts | None = None
 
     def setup(self, stage: str) -> None:
         if self.config.batch_size % self.trainer.world_size:
@@ -58,6 +62,8 @@ class DenoiserModule(pl.LightningModule):
             world_size=self.trainer.world_size,
             device=self.device,
         )
+        if self.config.compile:
+            self.network.compile(dynamic=False, mode="reduce-overhead" if self.device.type == "cuda" else None)
         restored = getattr(self, "_restored_ema", None)
         self.ema = Ema(self.network, self.config.ema_decay)
         if restored is not None:
@@ -71,30 +77,55 @@ class DenoiserModule(pl.LightningModule):
         step = self.global_step
         if self.config.dropout:
             torch.manual_seed(derive_seed(self.seed, "dropout", step, self.trainer.global_rank))
-        batch = self.batches(step)
+        return self.loss(self.batches(step))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean over the batch of the weighted squared error: a scalar to call `backward` on."""
+        if self._in_parts is None:
+            # Dropout draws from one stream, which threads would share.
+            workers = 1 if self.config.dropout or self.config.compile else num_parts(batch.x0.device, len(batch.x0))
+            self._in_parts = InParts(self.network, workers, self.config.gradient_accumulation)
         abar = self.abar[batch.t]
-        output = self.network(add_noise(batch.x0, batch.eps, abar), batch.t, batch.ids)
-        return F.mse_loss(output.float(), target(self.config.prediction, batch.x0, batch.eps, abar))
+        xt = add_noise(batch.x0, batch.eps, abar)
+        wanted = target(self.config.prediction, batch.x0, batch.eps, abar)
+        weight = loss_weight(self.config.prediction, self.config.min_snr_gamma, abar)
+
+        def part_loss(network: nn.Module, rows: slice) -> Tensor:
+            output = network(xt[rows], batch.t[rows], batch.ids[rows])
+            error = F.mse_loss(output.float(), wanted[rows], reduction="none").mean((1, 2, 3))
+            return (weight[rows] * error).mean()
+
+        return self._in_parts(part_loss, len(xt))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         # Here, and not at the batch's end: callbacks save states there, and run before the module's own hook.
         self.ema.update(self.global_step + 1)
 
-    def configure_optimizers(self) -> Any:
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW over the network's parameters, all of them in one kernel."""
         c = self.config
-        # Under autocast Lightning refuses to clip gradients around a fused optimiser.
-        fused = c.precision == "32-true" or c.gradient_clip is None
-        optimizer = torch.optim.AdamW(
+        # A loss scale is taken out inside of a fused optimiser, after gradients would have been clipped.
+        fused = c.precision != "16-mixed" or c.gradient_clip is None
+        return torch.optim.AdamW(
             self.network.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay, fused=fused
         )
+
+    def configure_optimizers(self) -> Any:
+        c = self.config
 
         def factor(step: int) -> float:
             warm = min(1.0, (step + 1) / (c.warmup_steps + 1))
             return min(warm, (c.max_steps - step) / c.decay_steps) if c.decay_steps else warm
 
+        optimizer = self.make_optimizer()
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        # Not Lightning's clipping: under autocast it refuses a fused optimiser.
+        if self.config.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip, foreach=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["ema"] = self.ema.state_dict()

@@ -68,3 +68,23 @@ def to_eps(prediction: str, output: Tensor, xt: Tensor, abar: Tensor) -> Tensor:
         return output
     abar = abar[:, None, None, None]
     return abar.sqrt() * output + (1 - abar).sqrt() * xt
+
+
+def loss_weight(prediction: str, min_snr_gamma: float | None, abar: Tensor) -> Tensor:
+    """Weight of each image's squared error, by its noise level.
+
+    Min-SNR (Hang et al. 2023) weights the error of x_0 by min(SNR, gamma), with SNR = abar / (1 - abar). The squared
+    error of eps is SNR times that of x_0, and that of v is SNR + 1 times.
+
+    Args:
+        prediction: "eps" or "v".
+        min_snr_gamma: gamma; None: weights of 1.
+        abar: float (B,).
+
+    Returns:
+        float (B,).
+    """
+    if min_snr_gamma is None:
+        return torch.ones_like(abar)
+    snr = abar / (1 - abar)
+    return snr.clamp(max=min_snr_gamma) / (snr if prediction == "eps" else snr + 1)

@@ -80,7 +80,6 @@ def train(
         max_steps=config.max_steps,
         max_epochs=-1,
         precision=config.precision,
-        gradient_clip_val=config.gradient_clip,
         logger=logger,
         log_every_n_steps=config.log_every_steps,
         enable_progress_bar=False,

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from selfguide.core.config import StrictModel
+from selfguide.core.config import Precision, StrictModel
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -12,23 +12,55 @@ Positive = Annotated[int, Field(ge=1)]
 class SamplesConfig(StrictModel):
     """Which sampler, how many images, and which conditions."""
 
-    sampler: Literal["ddim", "ddpm"]
-    """`ddim` (Song et al. 2021) or ancestral `ddpm` (Ho et al. 2020)."""
+    sampler: Literal["ddim", "ddpm", "dpmpp_2m", "unipc", "heun"]
+    """`ddim` (Song et al. 2021), ancestral `ddpm` (Ho et al. 2020), or a second-order solver of the probability flow
+    ODE: `dpmpp_2m` (Lu et al. 2022), `unipc` (Zhao et al. 2023), `heun` (Karras et al. 2022)."""
     num_steps: Positive
-    """Denoising steps, 1..T (paper: 250)."""
+    """Denoising steps, 1..T (paper: 250); a network call each, but for `heun`: 2 num_steps - 1."""
     eta: Annotated[float, Field(ge=0, le=1)]
-    """Share of fresh noise per DDIM step; 0 = deterministic (the paper). `ddpm` ignores it."""
+    """Share of fresh noise per DDIM step; 0 = deterministic (the paper). The other samplers ignore it."""
+    guidance_interval: tuple[float, float] | None
+    """Noise levels [low, high], sigma = sqrt((1 - abar) / abar), between which guidance acts (Kynkaanniemi et al.
+    2024); elsewhere w = 1, at half the cost. null = at all levels (the paper)."""
+    guiding: Literal["null_condition", "weak_model"]
+    """What the conditional estimate is compared with: the null condition (the paper), or the estimate of
+    checkpoint.weak_model under the same condition (autoguidance, Karras et al. 2024)."""
     num_images: Positive
     """Images to draw for each seed (paper: 10,000)."""
     num_seeds: Positive
     """Repeats of the whole draw, with the seeds seed, seed + 1, ...: the metrics give mean and standard deviation."""
-    batch_size: Positive
-    """Images per call of the network; changes no image beyond rounding."""
+    batch_size: int | Literal["auto"]
+    """Images per call of the network; changes no image beyond rounding. `auto`: as many as a GPU is sure to hold."""
     weights: Literal["ema", "raw"]
     """Averaged weights (the paper's text) or the last ones (what its code measured)."""
     clip: bool
     """Clip each step's estimate of x0 to [-1, 1]; eps is then recomputed from it."""
     ids: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
     """Condition ids, repeated in turn; null = drawn from the training set's empirical distribution."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    """Lightning precision of the network's forward passes; the sampler's own arithmetic stays float32."""
+    precision: Precision
+    """Precision of the network's forward passes; the sampler's own arithmetic stays float32."""
+    compile: bool
+    """torch.compile the network: minutes at the start, faster steps after; on a GPU with CUDA graphs."""
+
+    @field_validator("batch_size")
+    @classmethod
+    def _positive(cls, size: int | Literal["auto"]) -> int | Literal["auto"]:
+        if size != "auto" and size < 1:
+            raise ValueError("expected auto or at least 1")
+        return size
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _ordered(cls, interval: tuple[float, float] | None) -> tuple[float, float] | None:
+        return check_interval(interval)
+
+
+def check_interval(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The interval itself.
+
+    Raises:
+        ValueError: not 0 <= low < high.
+    """
+    if interval is not None and not 0 <= interval[0] < interval[1]:
+        raise ValueError("expected null or [low, high] with 0 <= low < high")
+    return interval

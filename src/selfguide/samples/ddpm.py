@@ -3,30 +3,23 @@
 import torch
 from torch import Tensor
 
-from selfguide.samples.ddim import estimate_x0, time_steps
-from selfguide.samples.guidance import EpsModel
+from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
+from selfguide.samples.solver import Denoise, Solver
 
 
-@torch.no_grad()
-def ddpm(model: EpsModel, noise: ImageNoise, abar: Tensor, num_steps: int, eta: float, clip: bool) -> Tensor:
-    """Sample from q(x_s | x_t, x_0) (Ho et al. 2020, Eq. 6-7) with the estimated x_0, from t = T - 1 down.
+class Ddpm(Solver):
+    """Draws from q(x_s | x_t, x_0) (Ho et al. 2020, Eq. 6-7) with the estimated x_0; equal to DDIM with eta = 1."""
 
-    Args:
-        model, noise, abar, num_steps, clip: as in `selfguide.samples.ddim.ddim`.
-        eta: ignored; ancestral sampling has no such choice.
-
-    Returns:
-        float (B, 3, H, W), about [-1, 1].
-    """
-    x = noise.draw()
-    steps = time_steps(len(abar), num_steps)
-    for t, following in zip(steps, [*steps[1:], None], strict=True):
-        x0, _ = estimate_x0(x, model(x, t), abar[t], clip)
-        if following is None:
-            return x0
-        now, then = abar[t], abar[following]
+    def coefficients(self, levels: Levels, eta: float) -> Tensor:
+        """Of x, x_0 and z."""
+        now, then = levels.abar[:-1], levels.abar[1:]
         alpha = now / then
-        mean = (then.sqrt() * (1 - alpha) * x0 + alpha.sqrt() * (1 - then) * x) / (1 - now)
-        x = mean + ((1 - then) / (1 - now) * (1 - alpha)).sqrt() * noise.draw()
-    raise AssertionError("time_steps is never empty")
+        state = alpha.sqrt() * (1 - then) / (1 - now)
+        clean = then.sqrt() * (1 - alpha) / (1 - now)
+        return torch.stack([state, clean, ((1 - then) / (1 - now) * (1 - alpha)).sqrt()], dim=1)
+
+    def step(self, x: Tensor, i: int, denoise: Denoise, noise: ImageNoise) -> Tensor:
+        state, clean, fresh = self.table[i]
+        x = state * x + clean * denoise(x, i)
+        return x + fresh * noise.draw() if i < self.num_steps - 1 else x

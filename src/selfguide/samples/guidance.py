@@ -1,51 +1,77 @@
-"""Classifier-free guidance: one convention, in one function."""
-
-from collections.abc import Callable
+"""Guidance: one convention, in one function; what it compares with, and at which noise levels it acts."""
 
 import torch
 from torch import Tensor, nn
 
 from selfguide.denoiser.schedule import to_eps
-
-#: Estimates the noise in x_t: (x_t float (B, 3, H, W), t int) => eps float (B, 3, H, W).
-EpsModel = Callable[[Tensor, int], Tensor]
+from selfguide.samples.levels import Levels
+from selfguide.samples.solver import EpsModel
 
 
 def guide(eps_null: Tensor, eps_cond: Tensor, w: float) -> Tensor:
     """eps = (1 - w) eps(x_t, null) + w eps(x_t, c): the paper's Eq. 4.
 
     Args:
-        eps_null: estimate under the null condition.
+        eps_null: estimate under the null condition, or a weak model's (Karras et al. 2024, Eq. 3).
         eps_cond: estimate under the condition, same shape.
-        w: guidance strength; 0 = unconditional, 1 = conditional, above 1 = guided.
+        w: guidance strength; 0 = the first, 1 = the second, above 1 = guided.
     """
     return (1 - w) * eps_null + w * eps_cond
 
 
-def guided_model(network: nn.Module, prediction: str, abar: Tensor, ids: Tensor, w: float) -> EpsModel:
-    """Wrap a denoiser so that a sampler sees one guided estimate; samplers know nothing of guidance.
+def acts_at(levels: Levels, interval: tuple[float, float] | None) -> list[bool]:
+    """At which of the S levels guidance acts: low < sigma / alpha <= high; everywhere where the interval is None."""
+    if interval is None:
+        return [True] * len(levels)
+    noise = levels.noise_level[:-1]
+    return ((interval[0] < noise) & (noise <= interval[1])).tolist()
 
-    The null and the conditional half share one forward pass. At w = 0 and w = 1, and where no image has a condition,
-    only one half is needed and only that one is computed; `guide` gives the same there.
+
+def guided_model(
+    network: nn.Module,
+    prediction: str,
+    levels: Levels,
+    ids: Tensor,
+    w: float,
+    interval: tuple[float, float] | None = None,
+    weak: nn.Module | None = None,
+) -> EpsModel:
+    """Wrap a denoiser so that a solver sees one guided estimate; solvers know nothing of guidance.
+
+    The null and the conditional half share one forward pass. Where only one half is needed, only that one is computed:
+    at w = 0 and w = 1, where no image has a condition, and outside of the interval. `guide` gives the same there.
 
     Args:
-        network: `forward(x, t, c)`.
+        network: has `unrolled(t, c)`: what depends on the schedule or the conditions alone is computed once.
         prediction: what it outputs, "eps" or "v".
-        abar: float (T,), the noise schedule, on the images' device.
+        levels: the levels that the sampler visits.
         ids: int64 (B,), -1 = null.
         w: guidance strength.
+        interval: noise levels (low, high) at which guidance acts (Kynkaanniemi et al. 2024); elsewhere w = 1.
+        weak: autoguidance (Karras et al. 2024): a worse model of the same conditions, in place of the null condition.
     """
+    t, abar = levels.t.to(ids.device), levels.abar.float().to(ids.device)
+
+    def conditional_model(network: nn.Module, ids: Tensor) -> EpsModel:
+        output = network.unrolled(t, ids)  # type: ignore[operator]
+        return lambda x, i: to_eps(prediction, output(x, i).float(), x, abar[i : i + 1])
+
+    conditional = conditional_model(network, ids)
+    acts = acts_at(levels, interval)
+    if w == 1 or not any(acts) or (weak is None and bool((ids < 0).all())):
+        return conditional
+
     null = torch.full_like(ids, -1)
-    halves = [null] if w == 0 or bool((ids < 0).all()) else [ids] if w == 1 else [null, ids]
-    conditions = torch.cat(halves)
+    if w == 0 or weak is not None:
+        other = conditional_model(*(network, null) if weak is None else (weak, ids))
 
-    def eps(xt: Tensor, t: int) -> Tensor:
-        x = xt.repeat(len(halves), 1, 1, 1)
-        steps = torch.full((len(x),), t, device=x.device)
-        estimate = to_eps(prediction, network(x, steps, conditions).float(), x, abar[t].expand(len(x)))
-        if len(halves) == 1:
-            return estimate
-        eps_null, eps_cond = estimate.chunk(2)
-        return guide(eps_null, eps_cond, w)
+        def guided(x: Tensor, i: int) -> Tensor:
+            return other(x, i) if w == 0 else guide(other(x, i), conditional(x, i), w)
+    else:
+        both = conditional_model(network, torch.cat([null, ids]))
 
-    return eps
+        def guided(x: Tensor, i: int) -> Tensor:
+            eps_null, eps_cond = both(x.repeat(2, 1, 1, 1), i).chunk(2)
+            return guide(eps_null, eps_cond, w)
+
+    return lambda x, i: (guided if acts[i] else conditional)(x, i)

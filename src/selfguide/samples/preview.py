@@ -10,10 +10,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from selfguide.condition.artifact import Condition
 from selfguide.core.pixels import to_uint8
 from selfguide.denoiser.module import DenoiserModule
+from selfguide.denoiser.schedule import alpha_bar
 from selfguide.images.grid import grid
-from selfguide.samples.ddim import ddim
+from selfguide.samples.ddim import Ddim
 from selfguide.samples.guidance import guided_model
+from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
+from selfguide.samples.solver import solve
 
 
 class Preview(pl.Callback):
@@ -38,14 +41,16 @@ class Preview(pl.Callback):
         assert isinstance(module, DenoiserModule)
         if trainer.global_step % self.every or not trainer.is_global_zero:
             return
-        size = module.pixels.shape[1]
+        config, size = module.config, module.pixels.shape[1]
+        abar = alpha_bar(config.schedule, config.num_timesteps)
+        levels = Levels.of(abar, min(self.num_steps, config.num_timesteps))
         noise = ImageNoise(0, range(len(self.ids)), (3, size, size), module.device)
         ids = self.ids.to(module.device)
         module.network.eval()
         with torch.no_grad(), module.ema.applied(), trainer.precision_plugin.forward_context():
-            model = guided_model(module.network, module.config.prediction, module.abar, ids, self.w)
-            steps = min(self.num_steps, module.config.num_timesteps)
-            images = to_uint8(ddim(model, noise, module.abar, steps, eta=0.0, clip=True)).cpu().numpy()
+            model = guided_model(module.network, config.prediction, levels, ids, self.w)
+            solver = Ddim(levels, eta=0.0, device=module.device)
+            images = to_uint8(solve(solver, model, levels, noise, clip=True)).cpu().numpy()
         module.network.train()
         picture = np.asarray(grid(images, self.columns))
         for logger in trainer.loggers:

@@ -1,14 +1,10 @@
-"""The samplers: functions (model, noise, abar, num_steps, eta, clip) => images."""
+"""The samplers by their name in `samples.sampler`."""
 
-from collections.abc import Callable
+from selfguide.samples.ddim import Ddim
+from selfguide.samples.ddpm import Ddpm
+from selfguide.samples.dpmpp_2m import Dpmpp2m
+from selfguide.samples.heun import Heun
+from selfguide.samples.solver import Solver
+from selfguide.samples.unipc import UniPC
 
-from torch import Tensor
-
-from selfguide.samples.ddim import ddim
-from selfguide.samples.ddpm import ddpm
-from selfguide.samples.guidance import EpsModel
-from selfguide.samples.noise import ImageNoise
-
-Sampler = Callable[[EpsModel, ImageNoise, Tensor, int, float, bool], Tensor]
-
-SAMPLERS: dict[str, Sampler] = {"ddim": ddim, "ddpm": ddpm}
+SAMPLERS: dict[str, type[Solver]] = {"ddim": Ddim, "ddpm": Ddpm, "dpmpp_2m": Dpmpp2m, "unipc": UniPC, "heun": Heun}

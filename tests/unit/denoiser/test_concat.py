@@ -78,3 +78,27 @@ def test_size_that_the_levels_do_not_divide():
 def test_misspelt_variant_lists_the_known():
     with pytest.raises(UserError, match="unknown 'concta'; known: concat; did you mean 'concat'"):
         build({**TINY, "variant": "concta"})
+
+
+@pytest.mark.parametrize("variant", sorted(DENOISERS))
+def test_unrolled_is_forward_at_every_step(variant):
+    network = build({**TINY, "variant": variant}).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, steps, c = torch.randn(3, 3, 16, 16), torch.tensor([999, 400, 0]), torch.tensor([-1, 0, 4])
+    at = network.unrolled(steps, c)
+    for i, t in enumerate(steps):
+        torch.testing.assert_close(at(x, i), network(x, t.expand(3), c), rtol=1e-4, atol=1e-4)
+
+
+def test_the_whole_network_is_one_graph_for_the_compiler():
+    network = build(TINY)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    x, t, c = torch.randn(2, 3, 16, 16), torch.tensor([0, 5]), torch.tensor([-1, 0])
+    eager = network(x, t, c)
+    grads = torch.autograd.grad(eager.square().mean(), list(network.parameters()))
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")(x, t, c)
+    torch.testing.assert_close(compiled, eager)
+    again = torch.autograd.grad(compiled.square().mean(), list(network.parameters()))
+    torch.testing.assert_close(again, grads, rtol=1e-4, atol=1e-6)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfguide.core.errors import UserError
-from selfguide.denoiser.schedule import SCHEDULES, add_noise, alpha_bar, target, to_eps
+from selfguide.denoiser.schedule import SCHEDULES, add_noise, alpha_bar, loss_weight, target, to_eps
 
 
 @given(st.sampled_from(sorted(SCHEDULES)), st.integers(20, 2000))
@@ -57,3 +57,18 @@ def test_forward_process_matches_a_scalar_loop():
         for index in range(12):
             want = math.sqrt(abar[b]) * x0[b].flatten()[index] + math.sqrt(1 - abar[b]) * eps[b].flatten()[index]
             assert found[b].flatten()[index].item() == pytest.approx(want.item(), abs=1e-6)
+
+
+@given(st.floats(1e-4, 1 - 1e-4), st.floats(0.5, 20.0))
+def test_min_snr_weights_the_error_of_x0_by_the_smaller_of_snr_and_gamma(level, gamma):
+    generator = torch.Generator().manual_seed(0)
+    x0, eps, wrong = torch.randn(3, 1, 3, 4, 4, generator=generator, dtype=torch.float64)
+    abar = torch.tensor([level], dtype=torch.float64)
+    xt = add_noise(x0, eps, abar)
+    snr = level / (1 - level)
+    estimated_eps = (xt - abar.sqrt() * wrong) / (1 - abar).sqrt()
+    for prediction in ("eps", "v"):
+        error = target(prediction, x0, eps, abar) - target(prediction, wrong, estimated_eps, abar)
+        weighted = loss_weight(prediction, gamma, abar) * error.square().mean()
+        assert weighted.item() == pytest.approx(min(snr, gamma) * (x0 - wrong).square().mean().item(), rel=1e-6)
+    assert loss_weight("eps", None, abar).item() == 1

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 
 from selfguide.annotations.artifact import Annotation
 from selfguide.condition.make import make_condition
 from selfguide.core.errors import UserError
+from selfguide.denoiser import build
 from selfguide.denoiser.artifact import Denoiser, copy_denoiser
 from selfguide.denoiser.train import train
 from selfguide.samples.preview import Preview
@@ -131,6 +133,60 @@ def test_optional_parts_run(scratch_root):
     preview = Preview(CONDITION, 10, w=2.0, num_steps=2, columns=2)
     _train(scratch_root, "a", [preview], gradient_clip=1.0, precision="bf16-mixed", dropout=0.1, max_steps=12,
            horizontal_flip=True)  # fmt: skip
+
+
+def _weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "raw.safetensors")
+
+
+@pytest.mark.parametrize("changes", [{"gradient_accumulation": 3}, {"gradient_accumulation": 2, "threads": 2}])
+def test_parts_of_a_batch_change_the_order_of_additions_alone(scratch_root, changes):
+    whole = _weights_of(_train(scratch_root, "whole"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(changes.pop("threads", 1))
+    try:
+        parts = _weights_of(_train(scratch_root, "parts", **changes))
+    finally:
+        torch.set_num_threads(before)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=2e-4)  # Adam divides by small numbers
+
+
+def test_activation_checkpointing_gives_the_same_bytes_and_keeps_less(scratch_root):
+    assert _same(_train(scratch_root, "a"), _train(scratch_root, "b", activation_checkpointing=True))
+
+    def kept(network: torch.nn.Module) -> int:
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.nbytes) or t, lambda t: t):
+            network(torch.zeros(2, 3, 16, 16), torch.zeros(2).long(), torch.zeros(2).long())
+        return sum(sizes)
+
+    network = build({**Denoiser.load(scratch_root / "a").network})
+    everything = kept(network)
+    network.activation_checkpointing = True
+    assert kept(network) < 0.7 * everything
+
+
+def test_gradients_are_clipped_to_the_norm(scratch_root):
+    seen = []
+
+    class Look(pl.Callback):
+        def on_before_zero_grad(self, trainer, module, optimizer):
+            grads = [p.grad for p in module.network.parameters() if p.grad is not None]
+            seen.extend([float(torch.stack(torch._foreach_norm(grads)).norm())] if grads else [])
+
+    _train(scratch_root, "a", [Look()], gradient_clip=1e-3, precision="bf16-mixed", max_steps=12)
+    assert seen
+    assert max(seen) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_compile_is_asked_for_once_before_the_first_step(scratch_root, monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **settings: calls.append(settings))
+    _train(scratch_root, "a", max_steps=12)
+    assert not calls
+    _train(scratch_root, "b", max_steps=12, compile=True)
+    assert calls == [{"dynamic": False, "mode": None}]
 
 
 def test_sizes_that_do_not_fit(scratch_root):

@@ -1,44 +1,27 @@
 import numpy as np
 import pytest
-import torch
 from numpy.lib.format import open_memmap
 
 import selfguide
 from selfguide.annotations.artifact import Annotation
 from selfguide.condition.make import make_condition
-from selfguide.core.artifact import replacing
 from selfguide.core.errors import UserError
-from selfguide.denoiser.artifact import Denoiser, Weights, write_denoiser
-from selfguide.denoiser.registry import NETWORK_KEYS, build
+from selfguide.samples import generate as generate_module
 from selfguide.samples import generator as generator_module
 from selfguide.samples.artifact import Samples
 from selfguide.samples.config import SamplesConfig
 from selfguide.samples.generate import draw_ids, generate
 from selfguide.samples.pictures import save_grid, save_rows
-from tests.conftest import tiny_denoiser
 
 IDS = np.repeat(np.arange(3, dtype=np.int32), [10, 30, 60])
 CONDITION = make_condition(Annotation("self_labeled", IDS, 3), 0.0, 0)
 
 
 def _config(**changes) -> SamplesConfig:
-    values = {"sampler": "ddim", "num_steps": 4, "eta": 0.5, "num_images": 10, "num_seeds": 1, "batch_size": 4,
-              "weights": "ema", "clip": True, "ids": None, "precision": "32-true"}  # fmt: skip
+    values = {"sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_interval": None, "guiding": "null_condition",
+              "num_images": 10, "num_seeds": 1, "batch_size": 4, "weights": "ema", "clip": True, "ids": None,
+              "precision": "32-true", "compile": False}  # fmt: skip
     return SamplesConfig(**{**values, **changes})
-
-
-@pytest.fixture
-def denoiser(scratch_root) -> Denoiser:
-    settings = tiny_denoiser().model_dump(mode="json")
-    network = {"variant": "concat", "image_size": 16, "num_ids": 3, **{key: settings[key] for key in NETWORK_KEYS}}
-    module = build(network)
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    facts = {"network": network, "schedule": "cosine", "num_timesteps": 100, "prediction": "v", "step": 1,
-             "guidance": "self_labeled"}  # fmt: skip
-    with replacing(scratch_root / "model") as folder:
-        write_denoiser(folder, Weights(ema=module.state_dict(), raw=module.state_dict()), facts)
-    return Denoiser.load(scratch_root / "model")
 
 
 def test_from_python_and_from_the_stage_come_the_same_images(denoiser, scratch_root):
@@ -94,12 +77,12 @@ def test_a_killed_run_keeps_what_it_drew(denoiser, scratch_root, monkeypatch):
     drawn: list[int] = []
     original = generator_module.Generator.sample_batch
 
-    def counting(self, ids, *rest, **named):
+    def counting(self, ids, indices, *rest):
         if len(drawn) == 2 and not any(d < 0 for d in drawn):
             drawn.append(-1)
             raise KeyboardInterrupt
-        drawn.append(named["first_index"])
-        return original(self, ids, *rest, **named)
+        drawn.append(int(indices[0]))
+        return original(self, ids, indices, *rest)
 
     monkeypatch.setattr(generator_module.Generator, "sample_batch", counting)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
@@ -126,16 +109,72 @@ def test_bad_ids(denoiser, ids, message):
         selfguide.load(denoiser.folder).sample(ids)
 
 
-def test_bad_settings(denoiser):
-    model = selfguide.load(denoiser.folder)
-    with pytest.raises(UserError, match=r"samples.num_steps: expected 1..100"):
-        model.sample([0], num_steps=101)
-    with pytest.raises(UserError, match="unknown 'dimm'; known: ddim, ddpm; did you mean 'ddim'"):
-        model.sample([0], sampler="dimm")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_steps": 101}, r"samples.num_steps: expected 1..100"),
+        ({"sampler": "dimm"}, "samples.sampler: unknown 'dimm'; known: ddim, ddpm, .*; did you mean 'ddim'"),
+        ({"guiding": "weak"}, "samples.guiding: unknown 'weak'; known: .*; did you mean 'weak_model'"),
+        ({"guiding": "weak_model"}, "samples.guiding: weak_model needs .* set checkpoint.weak_model"),
+        ({"guidance_interval": (3.0, 1.0)}, r"samples.guidance_interval: expected .* low < high, found \(3.0, 1.0\)"),
+        ({"guidance_interval": (-1.0, 1.0)}, "samples.guidance_interval: expected"),
+    ],
+)
+def test_bad_settings(denoiser, changes, message):
+    with pytest.raises(UserError, match=message):
+        selfguide.load(denoiser.folder).sample([0], **changes)
+
+
+def test_what_is_not_there_to_load(denoiser):
     with pytest.raises(UserError, match="valid: ema, raw"):
         selfguide.load(denoiser.folder, weights="emma")
     with pytest.raises(UserError, match="run `dvc repro denoiser`"):
         selfguide.load(denoiser.folder / "nowhere")
+
+
+def test_an_interval_without_a_step_is_said_and_is_w_1(denoiser, caplog):
+    model = selfguide.load(denoiser.folder)
+    settings = {"ids": [0, 1], "num_steps": 3}
+    found = model.sample(**settings, w=3.0, guidance_interval=(1e-6, 1e-5))
+    assert "none of the 3 steps lies in samples.guidance_interval [1e-06, 1e-05]" in caplog.text
+    assert np.array_equal(found, model.sample(**settings, w=1.0))
+    caplog.clear()
+    everywhere = model.sample(**settings, w=3.0, guidance_interval=(0.0, 1e9))
+    assert np.array_equal(everywhere, model.sample(**settings, w=3.0))
+    assert not caplog.text
+
+
+def test_the_weak_model_takes_the_place_of_the_null_condition(pair, scratch_root):
+    model = selfguide.load(pair.folder)
+    settings = {"ids": [0, 1, 2], "num_steps": 3, "sampler": "dpmpp_2m"}
+    weak = model.sample(**settings, w=0.0, guiding="weak_model")
+    assert np.array_equal(weak, selfguide.load(pair.folder / "weak").sample(**settings, w=1.0))
+    strong = model.sample(**settings, w=1.0, guiding="weak_model")
+    assert np.array_equal(strong, model.sample(**settings, w=1.0))
+    guided = model.sample(**settings, w=2.0, guiding="weak_model")
+    assert not np.array_equal(guided, model.sample(**settings, w=2.0))
+
+    config = _config(guiding="weak_model", sampler="dpmpp_2m", num_steps=3, ids=(0, 1, 2), num_images=3)
+    generate(pair, CONDITION, 2.0, 0, config, scratch_root / "samples")
+    assert np.array_equal(Samples.load(scratch_root / "samples").images, guided)
+
+
+def test_a_batch_size_of_auto_draws_the_same_images(denoiser, scratch_root, monkeypatch):
+    monkeypatch.setenv("SELFGUIDE_ACCELERATOR", "cpu")
+    for size in (64, "auto"):
+        generate(denoiser, CONDITION, 2.0, 7, _config(batch_size=size), scratch_root / str(size))
+    one, other = (Samples.load(scratch_root / name) for name in ("64", "auto"))
+    assert np.array_equal(one.images, other.images)
+    assert one.meta == other.meta
+
+
+def test_another_automatic_batch_size_never_picks_up_old_batches(denoiser, scratch_root, monkeypatch):
+    folders = []
+    monkeypatch.setattr(generate_module, "fill_rows", lambda *arguments, **_: folders.append(arguments[5]))
+    for size in (4, 8):
+        monkeypatch.setattr(generate_module, "auto_batch_size", lambda *_, size=size: size)
+        generate(denoiser, CONDITION, 2.0, 7, _config(batch_size="auto"), scratch_root / "samples")
+    assert folders[0] != folders[1]
 
 
 def test_pictures_are_drawn_whatever_the_counts(tmp_path):

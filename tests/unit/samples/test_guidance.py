@@ -5,7 +5,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from selfguide.denoiser.schedule import alpha_bar
-from selfguide.samples.guidance import guide, guided_model
+from selfguide.samples.guidance import acts_at, guide, guided_model
+from selfguide.samples.levels import Levels
+
+LEVELS = Levels.of(alpha_bar("cosine", 100), 4)  # t = 99, 74, 49, 24
+IDS = torch.tensor([3, 5])
 
 
 @given(st.integers(0, 100))
@@ -18,41 +22,83 @@ def test_both_ends_and_linearity(seed):
 
 
 class Stub(nn.Module):
-    """Says what it was asked: eps = c + 10 t, and counts its calls and rows."""
+    """Says what it was asked: eps = c + 10 t + offset, and counts its calls and rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, offset: float = 0.0) -> None:
         super().__init__()
+        self.offset = offset
         self.calls: list[int] = []
 
-    def forward(self, x, t, c):
-        self.calls.append(len(x))
-        return (c + 10 * t).float()[:, None, None, None].expand_as(x)
+    def unrolled(self, t, c):
+        def output(x, i):
+            self.calls.append(len(x))
+            assert len(x) == len(c)
+            return (c + 10 * t[i] + self.offset).float()[:, None, None, None].expand_as(x)
+
+        return output
+
+
+def _ask(model, i):
+    return model(torch.zeros(2, 3, 4, 4), i)[:, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("w", "rows"), [(0.0, 2), (1.0, 2), (2.0, 4), (-1.0, 4)])
 def test_halves_share_one_forward(w, rows):
-    stub, x = Stub(), torch.zeros(2, 3, 4, 4)
-    model = guided_model(stub, "eps", alpha_bar("cosine", 100).float(), torch.tensor([3, 5]), w)
-    found = model(x, 7)[:, 0, 0, 0]
-    want = (1 - w) * (-1 + 70) + w * (torch.tensor([3.0, 5.0]) + 70)
-    assert torch.allclose(found, want)
+    stub = Stub()
+    found = _ask(guided_model(stub, "eps", LEVELS, IDS, w), 1)
+    assert torch.allclose(found, (1 - w) * (-1 + 740) + w * (IDS + 740.0))
     assert stub.calls == [rows]
 
 
 def test_null_conditions_need_one_half_whatever_w():
     stub = Stub()
-    model = guided_model(stub, "eps", alpha_bar("cosine", 100).float(), torch.tensor([-1, -1]), 5.0)
-    assert torch.equal(model(torch.zeros(2, 3, 4, 4), 1), torch.full((2, 3, 4, 4), 9.0))
+    model = guided_model(stub, "eps", LEVELS, torch.tensor([-1, -1]), 5.0)
+    assert torch.equal(_ask(model, 3), torch.tensor([239.0, 239.0]))
     assert stub.calls == [2]
 
 
 def test_v_prediction_is_turned_into_eps():
-    abar = alpha_bar("cosine", 100).float()
-
     class V(nn.Module):
-        def forward(self, x, t, c):
-            return torch.full_like(x, 0.3)
+        def unrolled(self, t, c):
+            return lambda x, i: torch.full_like(x, 0.3)
 
-    x = torch.ones(1, 3, 2, 2)
-    found = guided_model(V(), "v", abar, torch.tensor([0]), 2.0)(x, 50)
-    assert torch.allclose(found, torch.full_like(x, (abar[50].sqrt() * 0.3 + (1 - abar[50]).sqrt()).item()))
+    x, a = torch.ones(1, 3, 2, 2), LEVELS.abar[2].float()
+    found = guided_model(V(), "v", LEVELS, torch.tensor([0]), 2.0)(x, 2)
+    assert torch.allclose(found, torch.full_like(x, (a.sqrt() * 0.3 + (1 - a).sqrt()).item()))
+
+
+@pytest.mark.parametrize("w", [0.0, 3.0])
+def test_outside_of_the_interval_only_the_conditional_half_is_computed(w):
+    noise = LEVELS.noise_level
+    stub = Stub()
+    model = guided_model(stub, "eps", LEVELS, IDS, w, (float(noise[3]), float(noise[1])))  # acts at 1 and 2
+    for i, acts in enumerate([False, True, True, False]):
+        base = 10.0 * LEVELS.t[i]
+        guided = (1 - w) * (-1 + base) + w * (IDS + base)
+        assert torch.allclose(_ask(model, i), guided if acts else IDS + base)
+    assert stub.calls == [2, 4 if w else 2, 4 if w else 2, 2]
+
+
+@given(st.floats(0, 50), st.floats(0.001, 50))
+def test_the_interval_is_that_of_the_noise_levels(low, width):
+    noise = LEVELS.noise_level[:-1].tolist()
+    assert acts_at(LEVELS, (low, low + width)) == [low < level <= low + width for level in noise]
+    assert acts_at(LEVELS, None) == [True] * 4
+
+
+@pytest.mark.parametrize("ids", [IDS, torch.tensor([-1, -1])])
+@pytest.mark.parametrize(("w", "calls"), [(0.0, (0, 1)), (1.0, (1, 0)), (2.5, (1, 1))])
+def test_autoguidance_asks_both_models_under_the_same_conditions(ids, w, calls):
+    stub, weak = Stub(), Stub(offset=1000.0)
+    found = _ask(guided_model(stub, "eps", LEVELS, ids, w, weak=weak), 0)
+    assert torch.allclose(found, (1 - w) * (ids + 1990.0) + w * (ids + 990.0))
+    assert (len(stub.calls), len(weak.calls)) == calls
+
+
+def test_autoguidance_outside_of_the_interval_asks_the_model_alone():
+    stub, weak = Stub(), Stub(offset=1000.0)
+    model = guided_model(stub, "eps", LEVELS, IDS, 2.0, (0.0, float(LEVELS.noise_level[2])), weak)
+    assert torch.allclose(_ask(model, 1), IDS + 740.0)
+    assert weak.calls == []
+    _ask(model, 2)
+    assert weak.calls == [2]

@@ -1,0 +1,50 @@
+"""Finds the weak model of autoguidance: an earlier snapshot, or another denoiser of the same images and conditions."""
+
+from pathlib import Path
+
+from selfguide.core.errors import UserError
+from selfguide.denoiser.artifact import Denoiser
+
+
+def find_weak(weak_model: int | str, final: Denoiser) -> tuple[Denoiser, Path]:
+    """The weak model, and the folder of the trained denoiser that it belongs to.
+
+    Args:
+        weak_model: step of a snapshot of `final`, or the folder of another denoiser.
+        final: the trained denoiser.
+
+    Raises:
+        UserError: no such snapshot or folder, or a model that estimates something else than `final` does.
+    """
+    if isinstance(weak_model, str):
+        other = Denoiser.load(weak_model)
+        _check_same_task(other, final)
+        return other, other.folder
+    earlier = {snapshot.step: snapshot for snapshot in final.snapshots()[:-1]}
+    if weak_model not in earlier:
+        steps = f"there are {', '.join(map(str, earlier))}" if earlier else "there are none"
+        raise UserError(
+            f"checkpoint.weak_model: no snapshot of step {weak_model} in {final.folder}; {steps}. Set"
+            " denoiser.snapshot_every_steps and train again, or name the folder of a denoiser"
+        )
+    return earlier[weak_model], final.folder
+
+
+def _check_same_task(weak: Denoiser, final: Denoiser) -> None:
+    def task(denoiser: Denoiser) -> dict[str, object]:
+        return {
+            "image_size": denoiser.network["image_size"],
+            "num_ids": denoiser.network["num_ids"],
+            "guidance": denoiser.guidance,
+            "schedule": denoiser.schedule,
+            "num_timesteps": denoiser.num_timesteps,
+            "prediction": denoiser.prediction,
+        }
+
+    found, expected = task(weak), task(final)
+    for key, value in expected.items():
+        if found[key] != value:
+            raise UserError(
+                f"checkpoint.weak_model: {weak.folder} has {key} {found[key]}, expected {value} as in {final.folder};"
+                " train the weak model on the same images and conditions"
+            )

@@ -1,0 +1,86 @@
+"""The one sampling loop, and what a solver is: a rule for a step from one noise level to the next.
+
+Every step is a linear combination of the state, estimates of x_0 and fresh noise. Its coefficients follow from the
+noise levels alone, so a solver tabulates them once, in float64. The noise estimate is never needed apart: it is
+eps = (x - alpha x_0) / sigma, and where x_0 is clipped this is the eps that fits the clipped x_0.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from selfguide.samples.levels import Levels
+from selfguide.samples.noise import ImageNoise
+
+#: Estimates the noise in x_t: (x_t float (B, 3, H, W), index i of its level) => eps float (B, 3, H, W).
+EpsModel = Callable[[Tensor, int], Tensor]
+
+#: Estimates the clean image, with the same arguments: => x_0 float32 (B, 3, H, W).
+Denoise = Callable[[Tensor, int], Tensor]
+
+
+class Solver(ABC):
+    """Steps of one batch; a new batch takes a new solver.
+
+    Args:
+        levels: the S noise levels.
+        eta: 0..1, share of fresh noise; solvers of the probability flow ODE ignore it.
+        device: the images' device.
+
+    Attributes:
+        table: float32 (S, columns), on the device; row i belongs to the step from level i to i + 1.
+    """
+
+    def __init__(self, levels: Levels, eta: float, device: torch.device) -> None:
+        self.num_steps = len(levels)
+        self.table = self.coefficients(levels, eta).float().to(device)
+
+    @abstractmethod
+    def coefficients(self, levels: Levels, eta: float) -> Tensor:
+        """The `table`, float64 (S, columns), on the CPU."""
+
+    @abstractmethod
+    def step(self, x: Tensor, i: int, denoise: Denoise, noise: ImageNoise) -> Tensor:
+        """From level i to level i + 1; the last step, i = S - 1, lands on the clean image.
+
+        Args:
+            x: state at level i, float32 (B, 3, H, W).
+            i: 0..S - 1; called once each, in order.
+            denoise: estimate of x_0.
+            noise: the images' random streams.
+        """
+
+    @property
+    def num_evaluations(self) -> int:
+        """Calls of `denoise` in all steps together."""
+        return self.num_steps
+
+
+@torch.no_grad()
+def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, clip: bool) -> Tensor:
+    """Draw images: noise at the first level, a step per level, x_0 at the end.
+
+    Nothing in the loop waits for the device.
+
+    Args:
+        solver: a new one, for the same levels.
+        model: noise estimate.
+        levels: the S noise levels.
+        noise: the images' random streams; the first draw is the start.
+        clip: clip each estimate of x_0 to [-1, 1].
+
+    Returns:
+        float32 (B, 3, H, W), about [-1, 1].
+    """
+    x = noise.draw()
+    alpha, sigma = levels.alpha.float().to(x.device), levels.sigma.float().to(x.device)
+
+    def denoise(x: Tensor, i: int) -> Tensor:
+        x0 = (x - sigma[i] * model(x, i)) / alpha[i]
+        return x0.clamp(-1, 1) if clip else x0
+
+    for i in range(len(levels)):
+        x = solver.step(x, i, denoise, noise)
+    return x

@@ -1,0 +1,163 @@
+"""The fast path (bf16, fused norms, channels last, parts in threads, unrolled embeddings) against a plain one.
+
+The plain network is written here with torch's own operators in float32, one forward for each half of guidance, an
+optimiser and an average in loops.
+"""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from selfguide.core.pixels import to_uint8
+from selfguide.denoiser import build
+from selfguide.denoiser.batches import Batches
+from selfguide.denoiser.concat import Attention, ConcatUNet, ResidualBlock, Stage, sinusoid
+from selfguide.denoiser.ema import Ema
+from selfguide.denoiser.module import DenoiserModule
+from selfguide.denoiser.schedule import alpha_bar
+from selfguide.images.build import build as build_images
+from selfguide.images.config import ImagesConfig
+from selfguide.samples.guidance import guided_model
+from selfguide.samples.levels import Levels
+from selfguide.samples.noise import ImageNoise
+from selfguide.samples.registry import SAMPLERS
+from selfguide.samples.solver import solve
+from tests.conftest import tiny_denoiser
+
+STEPS, K = 60, 5
+CONFIG = tiny_denoiser(base_channels=32, channel_multipliers=[1, 2], batch_size=8, max_steps=STEPS, warmup_steps=5,
+                       learning_rate=2e-3, num_timesteps=1000)  # fmt: skip
+
+
+def _block(block: ResidualBlock, x: Tensor, film: Tensor) -> Tensor:
+    scale, shift = film[:, :, None, None].chunk(2, dim=1)
+    h = block.conv1(block._resize(F.silu(block.norm1(x))))
+    h = block.conv2(F.silu(block.norm2(h) * (1 + scale) + shift))
+    return block.skip(block._resize(x)) + h
+
+
+def _attention(layer: Attention, x: Tensor) -> Tensor:
+    b, c, h, w = x.shape
+    tokens = layer.norm(x).flatten(2).transpose(1, 2)
+    q, k, v = (part.unflatten(2, (layer.num_heads, -1)).transpose(1, 2) for part in layer.qkv(tokens).chunk(3, dim=2))
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    return x + layer.out(mixed).transpose(1, 2).view(b, c, h, w)
+
+
+def _stage(stage: Stage, x: Tensor, film: Tensor) -> Tensor:
+    x = _block(stage.block, x, film)
+    return x if stage.attention is None else _attention(stage.attention, x)
+
+
+def plain(network: ConcatUNet, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+    """ConcatUNet.forward by torch's own operators."""
+    time, guidance = network.time(sinusoid(t, network.base_channels)), network.guidance(c)
+    films = iter(network.film(F.silu(torch.cat([time, guidance], 1))).split(network.film_widths, dim=1))
+    h = network.stem(F.pixel_unshuffle(x, network.patch_size))
+    skips = [h]
+    for stage in network.encoder:
+        h = _stage(stage, h, next(films))
+        skips.append(h)
+    for stage in network.middle:
+        h = _stage(stage, h, next(films))
+    for stage in network.decoder:
+        if stage.block.resample == "none":
+            h = torch.cat([h, skips.pop()], dim=1)
+        h = _stage(stage, h, next(films))
+    return F.pixel_shuffle(network.head(F.silu(network.norm(h))), network.patch_size)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[float], nn.Module]]:
+    """Losses and averaged network of both paths, from the same weights on the same batches."""
+    images = ImagesConfig(source="scenes", path=None, heldout_path=None, download=False, unreadable="error", size=16,
+                          crop="center", num_train=200, num_heldout=0)  # fmt: skip
+    split = build_images(images, 0, tmp_path_factory.mktemp("images") / "out").train
+    ids = split.labels.astype(np.int32) % K
+    keys = ("patch_size", "base_channels", "channel_multipliers", "num_blocks", "attention_resolutions", "num_heads",
+            "dropout", "time_width", "guidance_width")  # fmt: skip
+    shape = {"variant": "concat", "image_size": 16, "num_ids": K, **{key: getattr(CONFIG, key) for key in keys}}
+    batches = Batches(split.pixels, ids, batch_size=8, num_timesteps=1000, drop_prob=0.1, flip=False, seed=0, rank=0,
+                      world_size=1, device=torch.device("cpu"))  # fmt: skip
+    abar = alpha_bar(CONFIG.schedule, 1000).float()
+    found = {}
+    threads = torch.get_num_threads()
+    for path in ("plain", "fast"):
+        torch.manual_seed(0)
+        network = build(shape)
+        module = DenoiserModule(network, CONFIG, split.pixels, ids, 0)
+        losses = []
+        if path == "fast":
+            torch.set_num_threads(2)
+            optimizer, ema = module.make_optimizer(), Ema(network, CONFIG.ema_decay)
+        else:
+            optimizer = torch.optim.AdamW(network.parameters(), lr=CONFIG.learning_rate, foreach=False,
+                                          weight_decay=CONFIG.weight_decay)  # fmt: skip
+            average = [p.detach().clone() for p in network.parameters()]
+        for step in range(STEPS):
+            batch = batches(step)
+            optimizer.zero_grad()
+            if path == "fast":
+                with torch.autocast("cpu", torch.bfloat16):
+                    loss = module.loss(batch)
+            else:
+                level = abar[batch.t][:, None, None, None]
+                xt = level.sqrt() * batch.x0 + (1 - level).sqrt() * batch.eps
+                v = level.sqrt() * batch.eps - (1 - level).sqrt() * batch.x0
+                loss = F.mse_loss(plain(network, xt, batch.t, batch.ids), batch.eps if CONFIG.prediction == "eps" else v)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss))
+            if path == "fast":
+                ema.update(step + 1)
+            else:
+                decay = min(CONFIG.ema_decay, (2 + step) / (11 + step))
+                for mean, p in zip(average, network.parameters(), strict=True):
+                    mean.mul_(decay).add_(p.detach(), alpha=1 - decay)
+        if path == "plain":
+            for mean, p in zip(average, network.parameters(), strict=True):
+                p.data.copy_(mean)
+        else:
+            ema._swap()
+        found[path] = (losses, network.eval())
+    torch.set_num_threads(threads)
+    return found
+
+
+def test_losses_agree_within_one_percent(trained):
+    plain_losses, fast_losses = (np.array(trained[path][0]) for path in ("plain", "fast"))
+    assert np.mean(plain_losses[-20:]) < 0.7 * plain_losses[0], "nothing was learnt, so nothing is compared"
+    for start in range(0, STEPS, 20):
+        window = slice(start, start + 20)
+        assert np.mean(fast_losses[window]) == pytest.approx(np.mean(plain_losses[window]), rel=0.01)
+
+
+@pytest.mark.parametrize(("precision", "levels"), [("float32", 0.02), ("bf16", 2.0)])
+def test_samples_agree(trained, precision, levels):
+    """Mean absolute difference in units of uint8 levels."""
+    network = trained["plain"][1]
+    abar = alpha_bar(CONFIG.schedule, 1000)
+    schedule, ids, w = Levels.of(abar, 10), torch.arange(6) % K, 2.0
+    x = ImageNoise(0, range(6), (3, 16, 16), torch.device("cpu")).draw()
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            model = guided_model(network, CONFIG.prediction, schedule, ids, w)
+            solver = SAMPLERS["ddim"](schedule, 0.0, torch.device("cpu"))
+            noise = ImageNoise(0, range(6), (3, 16, 16), torch.device("cpu"))
+            fast = to_uint8(solve(solver, model, schedule, noise, True))
+        table = abar.float()
+        steps = [1000 * (i + 1) // 10 - 1 for i in reversed(range(10))]
+        for t, after in zip(steps, [*steps[1:], None], strict=True):
+            now, then = table[t], table[after] if after is not None else torch.ones(())
+            outputs = [plain(network, x, torch.full((6,), t), c) for c in (torch.full((6,), -1), ids)]
+            if CONFIG.prediction == "v":
+                outputs = [now.sqrt() * v + (1 - now).sqrt() * x for v in outputs]
+            eps = (1 - w) * outputs[0] + w * outputs[1]
+            x0 = ((x - (1 - now).sqrt() * eps) / now.sqrt()).clamp(-1, 1)
+            eps = (x - now.sqrt() * x0) / (1 - now).sqrt()
+            x = then.sqrt() * x0 + (1 - then).sqrt() * eps
+    apart = (fast.float() - to_uint8(x).float()).abs().mean()
+    assert apart < levels
+    assert to_uint8(x).float().std() > 20, "flat images agree for any network"

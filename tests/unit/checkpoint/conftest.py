@@ -1,0 +1,37 @@
+"""A model trained for a moment, with snapshots, and the choice among them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selfguide.annotations.artifact import Annotation
+from selfguide.checkpoint.choose import choose
+from selfguide.checkpoint.config import CheckpointConfig
+from selfguide.condition.make import make_condition
+from selfguide.core.config import parse, read_yaml
+from selfguide.denoiser.artifact import Denoiser
+from selfguide.denoiser.train import train
+from selfguide.metrics.config import MetricsConfig
+from selfguide.samples.config import SamplesConfig
+from tests.conftest import ROOT, tiny_denoiser
+
+CONDITION = make_condition(Annotation("self_labeled", np.arange(30, dtype=np.int32) % 3, 3), 0.0, 0)
+TINY = read_yaml(ROOT / "presets/tiny.yaml")
+
+
+def choose_from(model: Path, samples: dict[str, Any] | None = None, out: str = "chosen", **changes: Any) -> Denoiser:
+    config = parse(CheckpointConfig, {**TINY["checkpoint"], **changes}, "checkpoint")
+    sampling = parse(SamplesConfig, {**TINY["samples"], **(samples or {})}, "samples")
+    metrics = parse(MetricsConfig, TINY["metrics"], "metrics")
+    choose(model, CONDITION, Path("reference"), config, sampling, metrics, 0, model.parent / out)
+    return Denoiser.load(model.parent / out)
+
+
+@pytest.fixture
+def model(scratch_root: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype(np.uint8)
+    config = tiny_denoiser(max_steps=12, snapshot_every_steps=5)
+    train(pixels, CONDITION, config, 0, scratch_root / "model", scratch_root / "curve.csv", "digest")
+    return scratch_root / "model"
