@@ -26,7 +26,7 @@ from selfguide.samples.registry import SAMPLERS
 from selfguide.samples.solver import solve
 from tests.conftest import tiny_denoiser
 
-STEPS, K = 60, 5
+STEPS, K = 80, 5
 CONFIG = tiny_denoiser(base_channels=32, channel_multipliers=[1, 2], batch_size=8, max_steps=STEPS, warmup_steps=5,
                        learning_rate=2e-3, num_timesteps=1000)  # fmt: skip
 
@@ -106,10 +106,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[fl
                 level = abar[batch.t][:, None, None, None]
                 xt = level.sqrt() * batch.x0 + (1 - level).sqrt() * batch.eps
                 v = level.sqrt() * batch.eps - (1 - level).sqrt() * batch.x0
-                loss = F.mse_loss(plain(network, xt, batch.t, batch.ids), batch.eps if CONFIG.prediction == "eps" else v)
+                loss = F.mse_loss(
+                    plain(network, xt, batch.t, batch.ids), batch.eps if CONFIG.prediction == "eps" else v
+                )
             loss.backward()
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             if path == "fast":
                 ema.update(step + 1)
             else:
@@ -128,7 +130,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[fl
 
 def test_losses_agree_within_one_percent(trained):
     plain_losses, fast_losses = (np.array(trained[path][0]) for path in ("plain", "fast"))
-    assert np.mean(plain_losses[-20:]) < 0.7 * plain_losses[0], "nothing was learnt, so nothing is compared"
+    assert np.mean(plain_losses[-20:]) < 0.8 * np.mean(plain_losses[:10]), "nothing was learnt, so nothing is compared"
     for start in range(0, STEPS, 20):
         window = slice(start, start + 20)
         assert np.mean(fast_losses[window]) == pytest.approx(np.mean(plain_losses[window]), rel=0.01)

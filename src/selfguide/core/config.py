@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from selfguide.core.errors import UserError
 
-
 #: Lightning's names, and `auto`: bf16-mixed where the hardware multiplies bf16 faster than float32, else 32-true.
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 

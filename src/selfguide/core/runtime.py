@@ -35,6 +35,7 @@ def barrier() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
 
+
 _LOG = logging.getLogger(__name__)
 
 

@@ -42,9 +42,12 @@ def in_threads(function: Callable[[_In], _Out], parts: Sequence[_In]) -> list[_O
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
     def run(part: _In) -> _Out:  # these modes belong to a thread
-        with torch.inference_mode(inference), torch.set_grad_enabled(grad):
-            with torch.autocast("cpu", dtype, enabled=autocast):
-                return function(part)
+        with (
+            torch.inference_mode(inference),
+            torch.set_grad_enabled(grad),
+            torch.autocast("cpu", dtype, enabled=autocast),
+        ):
+            return function(part)
 
     outputs = list(_pool(len(parts), max(1, threads // len(parts))).map(run, parts))
     torch.set_num_threads(threads)  # the workers' setting is also the default of threads to come

@@ -13,7 +13,6 @@ from selfguide.core.artifact import Array
 from selfguide.core.pixels import to_float
 from selfguide.core.seeding import derive_seed, numpy_generator
 
-
 _CHUNK = 65_536
 
 

@@ -85,7 +85,7 @@ class Attention(nn.Module):
             weights = (q * (c // self.num_heads) ** -0.5 @ k.transpose(-1, -2)).softmax(-1)
             mixed = weights.to(v.dtype) @ v
         change: Tensor = self.out(mixed.transpose(1, 2).reshape(b, h * w, c))
-        return x + change.unflatten(1, (h, w)).permute(0, 3, 1, 2)
+        return x + change.view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 class Stage(nn.Module):
@@ -156,6 +156,7 @@ class ConcatUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_size, self.base_channels, self.num_ids, self.dropout = patch_size, base_channels, num_ids, dropout
+        self.time_width = time_width
         self.time = nn.Sequential(nn.Linear(base_channels, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
         self.guidance = GuidanceEmbedding(num_ids, guidance_width)
 
@@ -227,14 +228,13 @@ class ConcatUNet(nn.Module):
         Returns:
             f(x, i): float (B, 3, H, W), index into t => float (B, 3, H, W).
         """
-        width = self.time[-1].out_features
-        weight_t, weight_c = self.film.weight.split([width, self.film.in_features - width], dim=1)
+        weight_t, weight_c = self.film.weight[:, : self.time_width], self.film.weight[:, self.time_width :]
         of_step = F.linear(F.silu(self.time(sinusoid(t, self.base_channels))), weight_t, self.film.bias)  # (S, F)
         of_image = F.linear(F.silu(self.guidance(c)), weight_c)  # (B, F)
         return lambda x, i: self._denoise(x, of_step[i] + of_image)
 
     def _denoise(self, x: Tensor, film: Tensor) -> Tensor:
-        films = iter(film.split(self.film_widths, dim=1))
+        films = iter(torch.split(film, self.film_widths, dim=1))
         h = self.stem(F.pixel_unshuffle(x, self.patch_size))
         skips = [h]
         for stage in self.encoder:

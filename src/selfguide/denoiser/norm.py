@@ -27,9 +27,7 @@ class _NormSiLU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, gain: Tensor, bias: Tensor, num_groups: int, eps: float, silu: bool
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, gain: Tensor, bias: Tensor, num_groups: int, eps: float, silu: bool) -> Tensor:
         """(B, C, H, W), and (B, C) gain and bias in float32 or wider => (B, C, H, W) of x's type."""
         cells = _cells(x)
         mu = _group_mean(cells.sum(1, dtype=gain.dtype), num_groups, cells.shape[1])
@@ -44,10 +42,10 @@ class _NormSiLU(torch.autograd.Function):
         return _map(F.silu(modulated) if silu else modulated, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        """With g the gradient of gain * xhat + bias, and means taken over a group's cells and channels:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """dx = rstd * (gain g - mean(gain g) - xhat * mean(gain g xhat)).
 
-        dx = rstd * (gain g - mean(gain g) - xhat * mean(gain g xhat)).
+        g is the gradient of gain * xhat + bias; means are taken over a group's cells and channels.
         """
         shifted, modulated, gain, rest, rstd = ctx.saved_tensors
         g, dtype = _cells(grad), shifted.dtype
@@ -65,13 +63,14 @@ class _NormSiLU(torch.autograd.Function):
 
 def _group_mean(sums: Tensor, num_groups: int, num_cells: int) -> Tensor:
     """Sums over cells => means over cells and the channels of each group, given to each of them: (B, C) => (B, C)."""
-    grouped = sums.unflatten(1, (num_groups, -1))
+    grouped = sums.view(len(sums), num_groups, -1)
     return (grouped.mean(2) / num_cells).repeat_interleave(grouped.shape[2], 1)
 
 
 def _map(cells: Tensor, like: Tensor) -> Tensor:
     """(B, HW, C) => (B, C, H, W), channels last."""
-    return cells.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+    b, c, h, w = like.shape
+    return cells.view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 def norm_silu(norm: nn.GroupNorm, x: Tensor, film: Tensor | None = None, *, silu: bool = True) -> Tensor:

@@ -20,7 +20,7 @@ PartLoss = Callable[[nn.Module, slice], Tensor]
 
 class _InParts(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, loss: PartLoss, networks: Sequence[nn.Module], parts: Sequence[slice], *parameters: Tensor
     ) -> Tensor:
         total = sum(part.stop - part.start for part in parts)
@@ -50,7 +50,7 @@ class _InParts(torch.autograd.Function):
         return value
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         torch._foreach_mul_(ctx.grads, grad)  # 1, or the loss scale of float16
         return None, None, None, *ctx.grads
 

@@ -58,6 +58,17 @@ class Solver(ABC):
         return self.num_steps
 
 
+def clean_model(model: EpsModel, levels: Levels, clip: bool, device: torch.device) -> Denoise:
+    """The estimate of x_0 that a noise estimate stands for, x_0 = (x - sigma eps) / alpha, clipped to [-1, 1] or not."""
+    alpha, sigma = levels.alpha.float().to(device), levels.sigma.float().to(device)
+
+    def denoise(x: Tensor, i: int) -> Tensor:
+        x0 = (x - sigma[i] * model(x, i)) / alpha[i]
+        return x0.clamp(-1, 1) if clip else x0
+
+    return denoise
+
+
 @torch.no_grad()
 def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, clip: bool) -> Tensor:
     """Draw images: noise at the first level, a step per level, x_0 at the end.
@@ -75,12 +86,7 @@ def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, cl
         float32 (B, 3, H, W), about [-1, 1].
     """
     x = noise.draw()
-    alpha, sigma = levels.alpha.float().to(x.device), levels.sigma.float().to(x.device)
-
-    def denoise(x: Tensor, i: int) -> Tensor:
-        x0 = (x - sigma[i] * model(x, i)) / alpha[i]
-        return x0.clamp(-1, 1) if clip else x0
-
+    denoise = clean_model(model, levels, clip, x.device)
     for i in range(len(levels)):
         x = solver.step(x, i, denoise, noise)
     return x

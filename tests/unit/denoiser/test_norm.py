@@ -28,7 +28,7 @@ def _inputs(dtype, shape=(3, 64, 6, 4), offset=0.5):
 
 @pytest.mark.parametrize("silu", [True, False])
 @pytest.mark.parametrize("modulated", [True, False])
-@pytest.mark.parametrize("dtype,tolerance", [(torch.float64, 1e-10), (torch.float32, 2e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
 def test_values_and_gradients_are_those_of_the_plain_operators(dtype, tolerance, modulated, silu):
     norm, x, film, upstream = _inputs(dtype)
     results = []
