@@ -12,11 +12,8 @@ Needs requirements-dev.txt.
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import os
-import platform
-import shlex
 import statistics
 import subprocess
 import sys
@@ -25,6 +22,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from harness import cpu_model, publish, section, set_threads
 
 # Everything heavy is imported in child processes: the peak memory of a child starts from that of its parent.
 NETWORK = "efficientnet_lite0"
@@ -64,7 +63,7 @@ def prepare(args: argparse.Namespace) -> None:
         source="scenes", path=None, heldout_path=None, download=False, unreadable="error", size=args.size,
         crop="center", num_train=args.num, num_heldout=args.num,
     )  # fmt: skip
-    real, other = build(config, 0), build(config, 1)
+    real, other = build(config, 0, "images/real"), build(config, 1, "images/other")
     assert real.heldout is not None
     fake = [Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.5)) for image in other.train.pixels]
     sets = {"real": real.train.pixels, "heldout": real.heldout.pixels, "fake": np.stack([np.asarray(x) for x in fake])}
@@ -206,11 +205,7 @@ def torch_fidelity_scores(args: argparse.Namespace, fd: bool = True, cached: boo
 
 def child(args: argparse.Namespace) -> None:
     """Run one contender; write what it found to result.json."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
-    import torch
-
-    torch.set_num_threads(args.threads)
+    set_threads(args.threads)
     work: dict[str, Callable[[], Any]] = {
         "prepare": lambda: prepare(args),
         "selfguide, nothing cached": lambda: selfguide_scores(args),
@@ -315,21 +310,17 @@ def ratios(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
     return lines
 
 
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] \
-        if info.exists() else []  # fmt: skip
-    return models[0] if models else platform.processor() or platform.machine()
-
-
-def report(runs: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> str:
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in
-                         ("torch", "numpy", "scipy", "clean-fid", "torch-fidelity"))  # fmt: skip
-    command = shlex.join(["python", "benchmarks/metrics.py", *(sys.argv[1:])])
-    return "\n".join([
-        f"## Metrics: scoring {args.num:,} images of {args.size} px against {args.num:,}",
-        f"`{command}`, {args.date}: {args.threads} core(s) of {cpu_model()}; Python {platform.python_version()}, "
-        f"{versions}. Contenders took turns, {args.repeats} x each; whole processes, imports included. "
+def report(runs: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> list[str]:
+    head, first = section(
+        f"Metrics: scoring {args.num:,} images of {args.size} px against {args.num:,}",
+        "benchmarks/metrics.py",
+        f"{args.threads} core(s) of {cpu_model()}",
+        ("torch", "numpy", "scipy", "clean-fid", "torch-fidelity"),
+        args.date,
+    )
+    return [
+        head,
+        f"{first} Contenders took turns, {args.repeats} x each; whole processes, imports included. "
         "Memory is that of the largest process of a run: peers' loader processes are not added up. KID is the mean of "
         f"100 subsets of {args.kid_subset_size}, precision and recall are those of k = 3 on all images, for everyone.",
         "",
@@ -342,8 +333,7 @@ def report(runs: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> s
         *ratios(runs),
         "",
         *compare(runs, args.num),
-        "",
-    ])  # fmt: skip
+    ]
 
 
 def main() -> None:
@@ -359,7 +349,7 @@ def main() -> None:
     parser.add_argument("--best-only", action="store_true", help="peers at their fastest batch size only")
     parser.add_argument("--probe", type=int, default=640, help="images to find the best batch size by")
     parser.add_argument("--date", default=datetime.date.today().isoformat(), help="stands in the report")
-    parser.add_argument("--out", metavar="FILE", help="write the report as Markdown, too")
+    parser.add_argument("--out", metavar="FILE", help="append the report to a Markdown file, too")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--batch-size", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -381,10 +371,7 @@ def main() -> None:
                 found = spawn(name, batch_size, args, folder)
                 runs[label].append(found)
                 print(f"{label}: {found['wall']:.1f} s, {found['memory']:.0f} MB", flush=True)
-    text = report(runs, args)
-    print(text)
-    if args.out:
-        Path(args.out).write_text(text)
+    publish(report(runs, args), args.out)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def read_images(args: argparse.Namespace) -> ImageSet:
         unreadable="error", size=args.size, crop="center", num_train=args.num_reference + args.num,
         num_heldout=args.num,
     )  # fmt: skip
-    return build(config, SEED)
+    return build(config, SEED, args.cache / "images")
 
 
 def extract_all(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from selfguide.core.artifact import digest_files, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import ArrayWriter, digest_files, open_array, read_meta, replacing, save_array, write_meta
 from selfguide.core.errors import UserError
 from selfguide.core.seeding import derive_seed
 
@@ -16,6 +16,29 @@ def test_save_then_open_is_the_identity(tmp_path_factory, array):
     found = open_array(path, str(array.dtype), array.shape, "s")
     assert found.dtype == array.dtype
     assert np.array_equal(found, array, equal_nan=array.dtype.kind == "f")
+
+
+@given(
+    hnp.arrays(st.sampled_from([np.uint8, np.int32, np.bool_]), hnp.array_shapes(min_dims=1, max_dims=4)),
+    st.lists(st.integers(0, 6), max_size=4),
+)
+def test_rows_appended_make_the_bytes_of_the_whole(tmp_path_factory, array, cuts):
+    folder = tmp_path_factory.mktemp("a")
+    save_array(folder / "whole.npy", array)
+    with ArrayWriter(folder / "rows.npy") as writer:
+        for part in np.split(array, sorted(cuts)):
+            writer.append(part)
+    assert writer.num_rows == len(array)
+    assert (folder / "rows.npy").read_bytes() == (folder / "whole.npy").read_bytes()
+
+
+def test_appended_rows_must_be_alike(tmp_path):
+    with ArrayWriter(tmp_path / "x.npy") as writer:
+        writer.append(np.zeros((2, 3), np.uint8))
+        for other in (np.zeros((2, 4), np.uint8), np.zeros((2, 3), np.int8)):
+            with pytest.raises(ValueError, match=r"expected rows of uint8 \(3,\)"):
+                writer.append(other)
+    assert len(open_array(tmp_path / "x.npy", "uint8", (2, 3), "s")) == 2
 
 
 @given(st.integers(0, 150))

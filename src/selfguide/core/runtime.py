@@ -4,8 +4,10 @@ These knobs change no result beyond the order of additions, so they are not para
 
     SELFGUIDE_ACCELERATOR   auto (default), cpu, gpu, ...
     SELFGUIDE_DEVICES       auto (default: every GPU, or one CPU process), or a number of processes
-    SELFGUIDE_NUM_NODES     1 (default), or the number of machines (launch with torchrun or SLURM)
+    SELFGUIDE_NUM_NODES     1 (default), or the number of machines
     SELFGUIDE_PROGRESS      1 (default) or 0: progress bars
+
+Under torchrun and srun the numbers of processes and machines are those of the launcher.
 """
 
 import logging
@@ -15,6 +17,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -28,6 +32,37 @@ def _positive(name: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"environment variable {name}: expected a whole number from 1, found '{text}'")
     return int(text)
+
+
+def _launched() -> tuple[int, int] | None:
+    """Processes per machine and machines, where torchrun or srun started this process."""
+    if TorchElasticEnvironment.detect():
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        return local, int(os.environ["WORLD_SIZE"]) // local
+    if SLURMEnvironment.detect():
+        nodes = int(os.environ.get("SLURM_NNODES", "1"))
+        return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
+    return None
+
+
+def _processes() -> tuple[int | str, int]:
+    """Processes per machine ("auto": every GPU, or one on a CPU) and machines.
+
+    Lightning itself would let every process of a launcher train on its own and write over the others' outputs.
+    """
+    devices: int | str = os.environ.get("SELFGUIDE_DEVICES", "auto")
+    if devices != "auto":
+        devices = _positive("SELFGUIDE_DEVICES")
+    nodes, launched = _positive("SELFGUIDE_NUM_NODES"), _launched()
+    if launched is None:
+        return devices, nodes
+    if devices not in ("auto", launched[0]) or ("SELFGUIDE_NUM_NODES" in os.environ and nodes != launched[1]):
+        raise UserError(
+            f"SELFGUIDE_DEVICES={devices}, SELFGUIDE_NUM_NODES={nodes}: torchrun or SLURM started {launched[0]} process"
+            f"(es) on each of {launched[1]} machine(s); leave both unset. Inside a SLURM job but without srun, set"
+            " SLURM_JOB_NAME=interactive"
+        )
+    return launched
 
 
 def barrier() -> None:
@@ -71,10 +106,7 @@ def trainer(precision: Precision = "32-true", **settings: Any) -> pl.Trainer:
     Raises:
         UserError: the environment asks for devices that are not there.
     """
-    devices: str | int = os.environ.get("SELFGUIDE_DEVICES", "auto")
-    if devices != "auto":
-        devices = _positive("SELFGUIDE_DEVICES")
-    nodes = _positive("SELFGUIDE_NUM_NODES")
+    devices, nodes = _processes()
     accelerator = os.environ.get("SELFGUIDE_ACCELERATOR", "auto")
     several = nodes > 1 or (isinstance(devices, int) and devices > 1)
     defaults: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -9,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from selfguide.core.artifact import open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import ArrayWriter, open_array, read_meta, replacing, write_meta
 from selfguide.core.errors import UserError
 
 KIND, STAGE = "images", "images"
@@ -70,6 +71,57 @@ class ImageSplit:
         return ImageSplit(**{name: np.concatenate([split.arrays()[name] for split in splits]) for name in names})
 
 
+class SplitWriter:
+    """Writes a split into the artifact's folder chunk by chunk; what is known of the first chunk is known of all.
+
+    Use it in a `with`.
+    """
+
+    def __init__(self, folder: Path, name: SplitName) -> None:
+        self.num_images = 0
+        self._folder, self._name = folder, name
+        self._writers: dict[str, ArrayWriter] = {}
+
+    def __enter__(self) -> "SplitWriter":
+        self._stack = ExitStack()
+        return self
+
+    def append(self, images: ImageSplit) -> None:
+        """Write the next images."""
+        for part, array in images.arrays().items():
+            if part not in self._writers:
+                writer = ArrayWriter(self._folder / _file(self._name, part))
+                self._writers[part] = self._stack.enter_context(writer)
+            self._writers[part].append(array)
+        self.num_images += len(images)
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+def write_images_meta(
+    folder: Path,
+    *,
+    source: str,
+    size: int,
+    num_train: int,
+    num_heldout: int,
+    num_skipped: int,
+    class_names: Sequence[str] | None,
+) -> None:
+    """Write meta.json, last; see ImageSet for the facts."""
+    write_meta(
+        folder,
+        KIND,
+        source=source,
+        size=size,
+        num_train=num_train,
+        num_heldout=num_heldout,
+        num_skipped=num_skipped,
+        class_names=list(class_names) if class_names else None,
+    )
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """Training images and, where asked for, held-out ones.
@@ -96,18 +148,19 @@ class ImageSet:
     def save(self, folder: str | Path) -> None:
         """Write the artifact, whole or not at all."""
         with replacing(folder) as temporary:
-            for name, split in (("train", self.train), ("heldout", self.heldout)):
-                for part, array in split.arrays().items() if split else ():
-                    save_array(temporary / _file(name, part), array)
-            write_meta(
+            splits: tuple[tuple[SplitName, ImageSplit | None], ...] = (("train", self.train), ("heldout", self.heldout))
+            for name, split in splits:
+                if split is not None:
+                    with SplitWriter(temporary, name) as writer:
+                        writer.append(split)
+            write_images_meta(
                 temporary,
-                KIND,
                 source=self.source,
                 size=self.size,
                 num_train=len(self.train),
                 num_heldout=len(self.heldout) if self.heldout else 0,
                 num_skipped=self.num_skipped,
-                class_names=list(self.class_names) if self.class_names else None,
+                class_names=self.class_names,
             )
 
     @classmethod

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from selfguide.core.config import StrictModel
 
-SourceName = Literal["scenes", "digits", "image_folder", "cifar10", "cifar100", "arrays"]
+SourceName = Literal["scenes", "digits", "image_folder", "cifar10", "cifar100", "imagenet32", "imagenet64", "arrays"]
 Crop = Literal["center", "squash"]
 
 Path = Annotated[str, Field(min_length=1)]
@@ -19,8 +19,9 @@ class ImagesConfig(StrictModel):
     source: SourceName
     """Where the images come from; `scenes` and `digits` need no files."""
     path: Paths
-    """image_folder: a folder, a .zip, or a list of them. arrays: a .npy or .npz. cifar10, cifar100: the folder that
-    holds (or receives) torchvision's files. scenes, digits: null."""
+    """image_folder: a folder, a .zip, or a list of them. arrays: a .npy (memory-mapped) or .npz (read whole). cifar10,
+    cifar100: the folder that holds (or receives) torchvision's files. imagenet32, imagenet64: the folder of the
+    unpacked archives. scenes, digits: null."""
     heldout_path: Paths
     """image_folder, arrays: where held-out images come from; null splits them off at random. Else null."""
     download: bool
@@ -34,15 +35,17 @@ class ImagesConfig(StrictModel):
     num_train: int | None = Field(ge=1)
     """Number of training images, drawn at random; null takes all that are not held out."""
     num_heldout: int = Field(ge=0)
-    """Number of held-out images. cifar10 and cifar100 take them from their test set."""
+    """Number of held-out images. cifar10 and cifar100 take them from their test set, imagenet32 and imagenet64 from
+    their validation set."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         files = self.source in ("image_folder", "arrays")
         cifar = self.source in ("cifar10", "cifar100")
-        if self.path is None and (files or cifar):
+        made_here = self.source in ("scenes", "digits")
+        if self.path is None and not made_here:
             raise ValueError(f"path: source {self.source} needs one")
-        if self.path is not None and not (files or cifar):
+        if self.path is not None and made_here:
             raise ValueError(f"path: source {self.source} makes its own images; set path to null")
         if isinstance(self.path, tuple) and self.source != "image_folder":
             raise ValueError(f"path: source {self.source} takes one path, not a list")

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
+from selfguide.core.progress import progress
 from selfguide.images.artifact import Pixels
 from selfguide.images.config import Crop
 from selfguide.images.geometry import View, fit
 
-_CHUNK = 64
+_CHUNK = 16
 _MAX_THREADS = 8  # small images are bound by the interpreter's lock: more threads only contend for it
 
 
@@ -98,22 +99,22 @@ def read_pixels(
     def work(position: int) -> None:
         pixels[position] = np.asarray(fit(View(read(int(rows[position]))), size, crop).image)
 
-    failures = in_threads(work, len(rows))
+    failures = in_threads(work, len(rows), bar=False)
     readable[list(failures)] = False
     return pixels, readable, [Unreadable(name(int(rows[position])), why) for position, why in failures.items()]
 
 
-def in_threads(work: Callable[[int], None], num_images: int) -> dict[int, str]:
-    """Call work(0), ..., work(num_images - 1) from several threads, under a progress bar.
+def in_threads(work: Callable[[int], None], num_images: int, *, bar: bool = True) -> dict[int, str]:
+    """Call work(0), ..., work(num_images - 1) from several threads.
 
     Args:
         work: handles one image; what it raises does not stop the others.
         num_images: how many there are.
+        bar: show a progress bar.
 
     Returns:
         why each call failed that did, by its number, in order.
     """
-    from selfguide.core import runtime  # brings torch: seconds that the rendered sources need not spend
 
     def chunk(start: int) -> dict[int, str]:
         failures = {}
@@ -128,11 +129,11 @@ def in_threads(work: Callable[[int], None], num_images: int) -> dict[int, str]:
     with (
         ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool,
         tqdm(total=num_images, desc="images", unit="img", mininterval=1.0, leave=False,
-             disable=not runtime.progress()) as bar,
+             disable=not (bar and progress())) as shown,
     ):  # fmt: skip
         for failures in pool.map(chunk, range(0, num_images, _CHUNK)):
             failed |= failures
-            bar.update(min(_CHUNK, num_images - bar.n))
+            shown.update(min(_CHUNK, num_images - shown.n))
     return failed
 
 

@@ -61,7 +61,7 @@ def draw_images(split: ImageSplit, class_names: Sequence[str] | None) -> Image.I
     if class_names is None or split.labels is None:
         return grid(split.pixels[: _COLUMNS * 8], _COLUMNS)
     size = split.pixels.shape[1]
-    shown = [label for label in range(len(class_names)) if (split.labels == label).any()][:_MAX_ROWS]
+    shown = np.unique(split.labels[split.labels >= 0])[:_MAX_ROWS]
     sheet = np.full((len(shown), _COLUMNS, size, size, 3), 255, dtype=np.uint8)
     for row, label in enumerate(shown):
         found = np.flatnonzero(split.labels == label)[:_COLUMNS]

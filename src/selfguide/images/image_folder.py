@@ -1,7 +1,8 @@
 """Source `image_folder`: images in a folder, a .zip, or a list of them; the class is the first-level sub-folder.
 
 What a file's place says:
-- Folders deeper than the first level belong to it. Images beside the first-level folders have an unknown class.
+- Folders deeper than the first level belong to it: ImageNet's 1000 folders of JPEGs are its 1000 classes. Images
+  beside the first-level folders have an unknown class.
 - A folder or .zip that only wraps one other folder of folders (data.zip holding data/cat/1.png) is unwrapped.
 - Several paths are merged, and their classes with them, by name. Fewer than two classes are no classes.
 - Hidden files, __MACOSX and files whose extension is not that of an image are passed over.

@@ -7,6 +7,7 @@ from selfguide.images.cifar import open_cifar
 from selfguide.images.config import ImagesConfig, SourceName
 from selfguide.images.digits import open_digits
 from selfguide.images.image_folder import open_image_folder
+from selfguide.images.imagenet import open_imagenet
 from selfguide.images.scenes import open_scenes
 from selfguide.images.source import Sources
 
@@ -16,5 +17,7 @@ SOURCES: dict[SourceName, Callable[[ImagesConfig, int], Sources]] = {
     "image_folder": open_image_folder,
     "cifar10": open_cifar,
     "cifar100": open_cifar,
+    "imagenet32": open_imagenet,
+    "imagenet64": open_imagenet,
     "arrays": open_arrays,
 }

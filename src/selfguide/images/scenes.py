@@ -6,12 +6,13 @@ with spread. Nothing is downloaded, and image i is a function of (seed, i) alone
 Edges are anti-aliased analytically: the coverage of a pixel is read off the signed distance to the outline.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from matplotlib.colors import hsv_to_rgb
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
@@ -28,7 +29,7 @@ ROTATION = 0.3  #: radians, either way
 HUE_SPREAD = 14 / 360  #: of the whole circle, either way
 _MARGIN = 0.02  #: between object and image border, as a fraction of the side
 _GRID, _EXTENT = 160, 1.5  # distance fields are tabulated on GRID x GRID points over [-EXTENT, EXTENT]^2
-_CHUNK_PIXELS = 1 << 20
+_BLOCK_PIXELS = 1 << 20  # rendered at a time by one thread
 _NUM_DRAWS = 24
 
 
@@ -156,34 +157,32 @@ def _parts(label: int) -> tuple[list[Part], list[Floats]]:
     return parts, [_signed_distance(part.contours) for part in parts]
 
 
-def render(
-    num_images: int, size: int, seed: int
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int16], NDArray[np.uint8]]:
-    """Render the first `num_images` images of the stream named by `seed`.
+def render(start: int, stop: int, size: int, seed: int) -> ImageSplit:
+    """Render images start..stop-1 of the stream named by `seed`.
 
     Args:
-        num_images: N >= 0.
+        start: first image, >= 0.
+        stop: behind the last image.
         size: S, the side in pixels.
         seed: names the stream.
 
     Returns:
-        pixels (N, S, S, 3) uint8 RGB; labels (N,) int32, indices into CLASS_NAMES; boxes (N, 4) int16 x0, y0, x1, y1
-        half-open, tight around the mask; masks (N, S, S) uint8, label + 1 where the object covers at least half of a
-        pixel, else 0.
+        pixels; labels, indices into CLASS_NAMES; boxes, tight around the mask; masks, label + 1 where the object covers
+        at least half of a pixel, else 0.
     """
-    # One row of draws an image: row-major filling makes a larger set extend a smaller one.
-    draws = numpy_generator(seed, "scenes").random((num_images, _NUM_DRAWS), dtype=np.float32)
+    # One row of draws an image, so that image i does not depend on what is rendered with it.
+    generator = numpy_generator(seed, "scenes")
+    generator.bit_generator.advance(start * _NUM_DRAWS // 2)  # type: ignore[attr-defined]  # two floats a step
+    draws = generator.random((stop - start, _NUM_DRAWS), dtype=np.float32)
     labels = (draws[:, 0] * len(CLASSES)).astype(np.int32)
-    pixels = np.empty((num_images, size, size, 3), dtype=np.uint8)
-    masks = np.empty((num_images, size, size), dtype=np.uint8)
-    step = max(1, _CHUNK_PIXELS // size**2)
-    for label in range(len(CLASSES)):
+    pixels = np.empty((len(draws), size, size, 3), dtype=np.uint8)
+    masks = np.empty((len(draws), size, size), dtype=np.uint8)
+    for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        for chunk in np.split(rows, range(step, len(rows), step)):
-            colours, coverage = _render_class(label, draws[chunk, 1:], size)
-            pixels[chunk] = np.rint(colours * 255)
-            masks[chunk] = (coverage >= 0.5) * np.uint8(label + 1)
-    return pixels, labels, _boxes(masks), masks
+        colours, coverage = _render_class(int(label), draws[rows, 1:], size)
+        pixels[rows] = np.rint(colours * 255)
+        masks[rows] = (coverage >= 0.5) * np.uint8(label + 1)
+    return ImageSplit(pixels, labels, _boxes(masks), masks)
 
 
 def _render_class(label: int, draws: Floats, size: int) -> tuple[Floats, Floats]:
@@ -235,8 +234,20 @@ def _render_class(label: int, draws: Floats, size: int) -> tuple[Floats, Floats]
 
 
 def _rgb(hue: Floats, saturation: Floats, value: Floats) -> Floats:
-    hsv = np.stack(np.broadcast_arrays(hue % 1, np.clip(saturation, 0, 1), np.clip(value, 0, 1)), axis=-1)
-    return np.asarray(hsv_to_rgb(hsv), dtype=np.float32)
+    """Colours (n, S, S, 3) of one hue and saturation an image, (n, 1, 1), and any value, (n, S, S) or (n, 1, 1).
+
+    A colour is its value times that of the same hue and saturation at value 1 (A. R. Smith's hexcone, 1978).
+    """
+    saturation = np.clip(saturation, 0, 1)
+    sector = (hue % 1 * 6).astype(np.int64)
+    fraction = hue % 1 * 6 - sector  # float64
+    low, falling, rising = 1 - saturation, 1 - saturation * fraction, 1 - saturation * (1 - fraction)
+    high = np.ones_like(rising)
+    red = np.choose(sector % 6, [high, falling, low, low, rising, high])
+    green = np.choose(sector % 6, [rising, high, high, falling, low, low])
+    blue = np.choose(sector % 6, [low, low, rising, high, high, falling])
+    colour: Floats = (np.clip(value, 0, 1)[..., None] * np.stack([red, green, blue], axis=-1)).astype(np.float32)
+    return colour
 
 
 def _boxes(masks: NDArray[np.uint8]) -> NDArray[np.int16]:
@@ -261,9 +272,13 @@ class Scenes:
         self._seed = seed
 
     def read(self, rows: Rows, size: int, crop: Crop) -> Reading:
-        """Render; `crop` changes nothing, as scenes are square."""
-        pixels, labels, boxes, masks = render(int(rows.max()) + 1, size, self._seed)
-        return Reading(ImageSplit(pixels, labels, boxes, masks).take(rows))
+        """Render from the first of the rows to the last, on all cores; `crop` changes nothing: scenes are square."""
+        start, stop = int(rows.min()), int(rows.max()) + 1
+        step = max(1, _BLOCK_PIXELS // size**2)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # numpy and scipy let go of the interpreter's lock
+            firsts = range(start, stop, step)
+            blocks = list(pool.map(lambda first: render(first, min(first + step, stop), size, self._seed), firsts))
+        return Reading(ImageSplit.concatenate(blocks).take(rows - start))
 
 
 def open_scenes(config: ImagesConfig, seed: int) -> Sources:

@@ -3,10 +3,25 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import make_blobs
 
-from selfguide.clusters.kmeans import KMeansResult, kmeans, normalise
+from selfguide.clusters import kmeans as module
+from selfguide.clusters.kmeans import KMeansResult, kmeans
 from selfguide.core.errors import UserError
+
+
+@pytest.fixture(params=["faiss", torch.float32, torch.bfloat16], autouse=True)
+def way(request, monkeypatch):
+    """Every test holds for faiss, and for ours on hardware of either kind."""
+    if request.param != "faiss":
+        monkeypatch.setattr(module, "FAISS_K", 0)
+        monkeypatch.setattr(module, "_hardware", lambda: (torch.device("cpu"), request.param))
+    return request.param
+
+
+def normalise(features):
+    return features / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
 
 
 def cluster(features, k, seed=0, most=None, redo=1, iterations=20) -> KMeansResult:
@@ -131,14 +146,51 @@ def test_fewer_directions_than_clusters_is_an_error():
         cluster(points, 5)
 
 
+def test_memory_mapped_features_and_any_number_of_threads_give_the_same_bytes(way, tmp_path):
+    if way == "faiss":
+        pytest.skip("faiss adds up in the order of its threads")
+    points = np.random.default_rng(2).normal(size=(3000, 24)).astype(np.float32)
+    np.save(tmp_path / "points.npy", points)
+    found = cluster(points, 30)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            again = cluster(np.load(tmp_path / "points.npy", mmap_mode="r"), 30)
+            assert torch.get_num_threads() == count
+            assert again.centroids.tobytes() == found.centroids.tobytes()
+            assert again.ids.tobytes() == found.ids.tobytes()
+            assert again.inertia == found.inertia
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_many_clusters_are_ours_and_few_are_those_of_faiss(way, monkeypatch):
+    used = []
+    for name in ("_faiss", "_own"):
+
+        def record(*arguments, real=vars(module)[name], name=name):
+            used.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, record)
+    points = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    cluster(points, 20)
+    cluster(points, 257)
+    assert used == ["_faiss" if way == "faiss" else "_own", "_own"]
+
+
 @pytest.mark.parametrize("order", ["import torch, faiss", "import faiss, torch"])
-def test_faiss_and_torch_share_a_process(order):
+def test_faiss_and_torch_share_a_process(order, way):
+    if way != "faiss":
+        pytest.skip("one way is enough")
     code = f"""
 {order}
 import numpy as np
 from selfguide.clusters.kmeans import kmeans
 (torch.randn(200, 200) @ torch.randn(200, 200)).sum()
 x = np.random.default_rng(0).normal(size=(3000, 32)).astype(np.float32)
+kmeans(x, 300, 0, num_iterations=5, num_redo=1, max_points_per_centroid=None)
 r = kmeans(x, 30, 0, num_iterations=5, num_redo=1, max_points_per_centroid=None)
 (torch.randn(200, 200) @ torch.randn(200, 200)).sum()
 print(r.sizes.sum())

@@ -1,4 +1,5 @@
 import io
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from selfguide.images.artifact import ImageSet
+from selfguide.images.build import build as build_into
 from selfguide.images.config import ImagesConfig
 
 
@@ -28,6 +31,12 @@ def config() -> Callable[..., ImagesConfig]:
         return ImagesConfig(**{**values, **changes})
 
     return make
+
+
+def build(config: ImagesConfig, seed: int) -> ImageSet:
+    """Into a folder that is gone at once: mapped files outlive their names."""
+    with tempfile.TemporaryDirectory() as folder:
+        return build_into(config, seed, f"{folder}/images")
 
 
 def solid(colour: Any, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Image.Image:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from selfguide.core.errors import UserError
-from selfguide.images.build import build
+from tests.unit.images.conftest import build
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 

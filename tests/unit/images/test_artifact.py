@@ -5,7 +5,7 @@ import pytest
 
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSet, ImageSplit, load_pixels
-from selfguide.images.build import build
+from tests.unit.images.conftest import build
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -6,8 +7,8 @@ from PIL import Image
 
 from selfguide.core.errors import UserError
 from selfguide.images import image_folder
-from selfguide.images.build import build
-from tests.unit.images.conftest import encode, shade, shades, solid, tree
+from selfguide.images.build import build as build_into
+from tests.unit.images.conftest import build, encode, shade, shades, solid, tree
 
 
 @pytest.fixture
@@ -93,6 +94,45 @@ def test_skipped_files_are_replaced(damaged, config, seed):
     assert sorted(shades(images.train.pixels) + shades(images.heldout.pixels)) == list(range(20))
     assert (len(images.train), len(images.heldout)) == (14, 6)
     assert images.num_skipped <= 4  # one behind the last image taken is never looked at
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_size_of_a_chunk_changes_nothing(damaged, config, tmp_path, monkeypatch, chunk, seed):
+    section = config(path=damaged, unreadable="skip", num_train=12, num_heldout=5)
+    build_into(section, seed, tmp_path / "whole")
+    monkeypatch.setattr("selfguide.images.build._CHUNK_BYTES", 1)
+    monkeypatch.setattr("selfguide.images.build._CHUNK_IMAGES", chunk)
+    build_into(section, seed, tmp_path / "chunks")
+    assert (tmp_path / "chunks/meta.json").read_text() == (tmp_path / "whole/meta.json").read_text()
+
+
+def test_classes_of_held_out_images_are_merged_chunk_by_chunk(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("selfguide.images.build._CHUNK_BYTES", 1)
+    monkeypatch.setattr("selfguide.images.build._CHUNK_IMAGES", 2)
+    train = str(tree(tmp_path / "in", {f"{'bd'[i % 2]}/{i}.png": shade(i) for i in range(6)}))
+    heldout = {f"{'abcd'[i % 4]}/{i}.png": shade(i) for i in range(8)} | {"9.png": shade(9)}
+    other = str(tree(tmp_path / "other", heldout))
+    images = build(config(path=train, heldout_path=other, num_heldout=9), seed=0)
+    assert images.class_names == ("b", "d", "a", "c")
+    expected = [-1 if value == 9 else [2, 0, 3, 1][value % 4] for value in shades(images.heldout.pixels)]
+    assert images.heldout.labels.tolist() == expected
+
+
+def test_memory_does_not_grow_with_the_number_of_images(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("selfguide.images.build._CHUNK_BYTES", 1 << 18)
+    np.save(tmp_path / "x.npy", np.zeros((5000, 32, 32, 3), np.uint8))
+    tracemalloc.start()
+    images = build(config(source="arrays", path=str(tmp_path / "x.npy"), size=32), seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.train.pixels.nbytes / 5
+
+
+def test_nothing_is_left_of_a_failed_build(damaged, config, tmp_path):
+    with pytest.raises(UserError):
+        build_into(config(path=damaged), 0, tmp_path / "out" / "images")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_too_few_readable(damaged, config):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from selfguide.core.errors import UserError
-from selfguide.images.build import build
-from tests.unit.images.conftest import shade, shades, tree
+from tests.unit.images.conftest import build, shade, shades, tree
 
 
 def found(images):
@@ -28,6 +27,7 @@ def found(images):
         ({"cat/1.png": 1, "dog/2.png": 2, "3.png": 3}, {"": [3], "cat": [1], "dog": [2]}),
         ({"data/cat/1.png": 1, "data/dog/2.png": 2}, {"cat": [1], "dog": [2]}),
         ({"a/b/cat/1.png": 1, "a/b/dog/2.png": 2}, {"cat": [1], "dog": [2]}),
+        ({"train/n01/a_1.png": 1, "train/n01/a_2.png": 2, "train/n02/b_1.png": 3}, {"n01": [1, 2], "n02": [3]}),
         ({"photos/1.png": 1, "photos/2.png": 2}, {"": [1, 2]}),
         ({"cat/1.png": 1, "dog/2.PNG": 2, "__MACOSX/cat/._1.png": 3}, {"cat": [1], "dog": [2]}),
         ({"cat/1.png": 1, "dog/2.png": 2, ".hidden/3.png": 3, "cat/.4.png": 4}, {"cat": [1], "dog": [2]}),

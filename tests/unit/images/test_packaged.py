@@ -9,7 +9,7 @@ import torchvision.datasets
 from sklearn.datasets import load_digits
 
 from selfguide.core.errors import UserError
-from selfguide.images.build import build
+from tests.unit.images.conftest import build
 
 
 def test_digits(config):
