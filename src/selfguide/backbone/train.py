@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,16 @@ class _Batches(Dataset[tuple[int, Tensor]]):
         self.pixels, self.batch_size, self.seed = pixels, batch_size, seed
         self.epoch = self.rank = 0
         self.world_size = 1
+        self._order = lru_cache(maxsize=1)(self._permutation)
+
+    def _permutation(self, epoch: int) -> Array:
+        return numpy_generator(self.seed, "backbone", "order", epoch).permutation(len(self.pixels))
 
     def __len__(self) -> int:
         return len(self.pixels) // self.batch_size
 
     def __getitem__(self, position: int) -> tuple[int, Tensor]:
-        order = numpy_generator(self.seed, "backbone", "order", self.epoch).permutation(len(self.pixels))
-        batch = order[position * self.batch_size : (position + 1) * self.batch_size]
+        batch = self._order(self.epoch)[position * self.batch_size : (position + 1) * self.batch_size]
         rows = np.ascontiguousarray(self.pixels[batch[self.rank :: self.world_size]])
         return self.epoch * len(self) + position, torch.from_numpy(rows)
 

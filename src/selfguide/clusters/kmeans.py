@@ -1,16 +1,15 @@
 """k-means on L2-normalised features: fit and assignment alike (DESIGN section 6)."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm.auto import tqdm
 
+from selfguide.clusters.few import faiss_kmeans, normalise
 from selfguide.clusters.lloyd import Lloyd
 from selfguide.clusters.points import UnitPoints
 from selfguide.core.artifact import Array
@@ -19,9 +18,9 @@ from selfguide.core.progress import progress
 from selfguide.core.seeding import derive_seed, numpy_generator
 
 MAX_K = 10_000
-#: On a CPU faiss clusters into this many or fewer: its time is that of one product in float32, and nothing is faster.
+#: On a CPU faiss clusters into so many or fewer (see `selfguide.clusters.few`),
 FAISS_K = 256
-#: Unless its copy of the points would be larger than this.
+#: unless its copy of the points would be larger than this.
 _FAISS_BYTES = 1 << 31
 
 
@@ -50,10 +49,11 @@ def kmeans(
     num_redo: int,
     max_points_per_centroid: int | None,
 ) -> KMeansResult:
-    """Lloyd's algorithm, on a GPU if there is one. The same arguments give the same bytes.
+    """Lloyd's algorithm on all points. The same arguments give the same bytes.
 
-    faiss runs it for k up to 256, on a CPU; `selfguide.clusters.lloyd` for more, faster and with no copy of the
-    features in float32. Either computes on all points; the latter gives the same bytes with any number of threads.
+    Into up to 256 clusters on a CPU it is that of faiss, which additions in another order change in the last digits if
+    the number of threads changes. Else it is `selfguide.clusters.lloyd`: faster, on a GPU if there is one, the same
+    bytes with any number of threads, and no float32 copy of features that need not fit into memory.
 
     Args:
         features: (N, D) float32, maybe memory-mapped; not changed.
@@ -71,24 +71,24 @@ def kmeans(
         raise UserError(f"k: expected 1..{MAX_K}, found {k}")
     if k > num_points:
         raise UserError(f"k: expected at most the number of images, {num_points}, found {k}")
+    most = max_points_per_centroid or num_points
     device, dtype = _hardware()
-    num_fitted = min(num_points, k * (max_points_per_centroid or num_points))
-    few = k <= FAISS_K and device.type == "cpu" and 4 * num_fitted * features.shape[1] <= _FAISS_BYTES
+    if k <= FAISS_K and device.type == "cpu" and features.nbytes <= _FAISS_BYTES:
+        unit = normalise(features)
+        _check_distinct(unit, k, num_points)
+        faiss_seed = derive_seed(seed, "clusters") % 2**31
+        ids, centroids, inertia = faiss_kmeans(unit, k, faiss_seed, num_iterations, num_redo, most)
+        return KMeansResult(ids.astype(np.int32), centroids, np.bincount(ids, minlength=k), inertia)
+
     threads = torch.get_num_threads()
     try:
-        # Operators on one thread each: the tiles of the points are what is shared between cores.
+        # On a CPU an operator has one thread: tiles of the points are what cores share.
         if device.type == "cpu":
             torch.set_num_threads(1)
-        points = UnitPoints(features, device, torch.float32 if few else dtype, threads if device.type == "cpu" else 1)
-        distinct = _count_distinct(points, k)
-        if distinct < k:
-            raise UserError(
-                f"k: only {distinct} of the {num_points} features differ in direction, found k = {k}; "
-                f"set k to {distinct} or less, or use another backbone"
-            )
-        drawn = numpy_generator(seed, "clusters", "fitted").permutation(num_points)[:num_fitted]
-        fitted = torch.from_numpy(np.sort(drawn)).to(device)
-        run = (_faiss if few else _own)(points, fitted, k, seed, num_iterations, num_redo)
+        points = UnitPoints(features, device, dtype, threads if device.type == "cpu" else 1)
+        tiles = torch.split(points.everything, 1024)
+        _check_distinct((row for rows in tiles for row in points.unit(rows).numpy()), k, num_points)
+        run = _best_run(points, min(num_points, k * most), k, seed, num_iterations, num_redo)
         run.assign_all()
     finally:
         torch.set_num_threads(threads)
@@ -100,34 +100,25 @@ def kmeans(
     )
 
 
-def _own(points: UnitPoints, fitted: Tensor, k: int, seed: int, num_iterations: int, num_redo: int) -> Lloyd:
-    """The best of several runs from different points."""
+def first_rows(num_points: int, k: int, seed: int, redo: int) -> NDArray[np.int64]:
+    """Which of the points fitted on are the first centroids of a run where k is above 256: (k,), ascending."""
+    return np.sort(numpy_generator(seed, "clusters", "run", redo).permutation(num_points)[:k])
+
+
+def _best_run(points: UnitPoints, num_fitted: int, k: int, seed: int, num_iterations: int, num_redo: int) -> Lloyd:
+    """Of several runs from different points, that of the lowest inertia on the random points fitted on."""
+    drawn = numpy_generator(seed, "clusters", "fitted").permutation(len(points))[:num_fitted]
+    fitted = torch.from_numpy(np.sort(drawn)).to(points.device)
     best: Lloyd | None = None
     with tqdm(total=num_redo * num_iterations, desc="k-means", leave=False, disable=not progress()) as bar:
         for redo in range(num_redo):
-            generator = numpy_generator(seed, "clusters", "run", redo)
-            first = fitted[torch.from_numpy(np.sort(generator.permutation(len(fitted))[:k])).to(fitted.device)]
-            run = Lloyd(points, points[first].clone(), fitted)
-            run.fit(num_iterations, generator, bar)
+            first = torch.from_numpy(first_rows(num_fitted, k, seed, redo)).to(points.device)
+            run = Lloyd(points, points[fitted[first]].clone(), fitted)
+            run.fit(num_iterations, numpy_generator(seed, "clusters", "split", redo), bar)
             if best is None or run.inertia() < best.inertia():
                 best = run
     assert best is not None
     return best
-
-
-def _faiss(points: UnitPoints, fitted: Tensor, k: int, seed: int, num_iterations: int, num_redo: int) -> Lloyd:
-    """The best of several runs of faiss, no point assigned yet."""
-    estimator: Any = faiss.Kmeans(
-        points.mean.numel(),
-        k,
-        niter=num_iterations,
-        nredo=num_redo,
-        seed=derive_seed(seed, "clusters") % 2**31,
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(fitted),  # faiss alone would take 256 in silence
-    )
-    estimator.train(torch.cat(points.map(points.__getitem__, fitted, 16_384)).numpy())
-    return Lloyd(points, torch.from_numpy(estimator.centroids), fitted[:0])
 
 
 def _hardware() -> tuple[torch.device, torch.dtype]:
@@ -139,12 +130,14 @@ def _hardware() -> tuple[torch.device, torch.dtype]:
     return torch.device("cpu"), torch.bfloat16 if fast else torch.float32
 
 
-def _count_distinct(points: UnitPoints, enough: int) -> int:
-    """Number of distinct directions, counted no further than `enough`."""
+def _check_distinct(rows: Iterable[NDArray[np.float32]], k: int, num_points: int) -> None:
+    """Refuse fewer distinct directions than clusters; looks no further than k of them."""
     seen: set[bytes] = set()
-    for rows in torch.split(points.everything, 1024):
-        for row in points.unit(rows).numpy():
-            seen.add(row.tobytes())
-            if len(seen) >= enough:
-                return len(seen)
-    return len(seen)
+    for row in rows:
+        seen.add(row.tobytes())
+        if len(seen) >= k:
+            return
+    raise UserError(
+        f"k: only {len(seen)} of the {num_points} features differ in direction, found k = {k}; "
+        f"set k to {len(seen)} or less, or use another backbone"
+    )

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfguide.clusters.few import check_norms
 from selfguide.core.artifact import Array
-from selfguide.core.errors import UserError
 from selfguide.core.workers import in_threads
 
 _Out = TypeVar("_Out")
@@ -57,11 +57,7 @@ class UnitPoints:
         """Set the norms; the sum of the rows, float64 (D,)."""
         features = pick(self.features, rows)
         norms = torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=torch.float64)
-        bad = (~norms.isfinite() | (norms == 0)).nonzero()
-        if len(bad):
-            row = int(bad[0, 0])
-            what = "is all zero, so it has no direction" if norms[row] == 0 else "has NaN or infinite entries"
-            raise UserError(f"features: the feature of image {int(rows[row])} {what}; use another backbone")
+        check_norms(norms[:, 0].numpy(), int(rows[0]))
         put(self._norms, rows.cpu(), norms.float())
         return self.unit(rows).sum(0, dtype=torch.float64)
 

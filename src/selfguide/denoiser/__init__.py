@@ -1,5 +1,14 @@
 """The trained network: noise schedules, the U-Net variants, and training under Lightning."""
 
-from selfguide.denoiser.registry import build
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["build"]
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(config: dict[str, Any]) -> "nn.Module":
+    """Build an untrained network with `forward(x, t, c)`: see `selfguide.denoiser.registry.build`."""
+    # Not at the top: every stage reads this package's config.py, and few need torch.
+    from selfguide.denoiser import registry
+
+    return registry.build(config)

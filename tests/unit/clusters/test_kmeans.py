@@ -167,17 +167,16 @@ def test_memory_mapped_features_and_any_number_of_threads_give_the_same_bytes(wa
 
 def test_many_clusters_are_ours_and_few_are_those_of_faiss(way, monkeypatch):
     used = []
-    for name in ("_faiss", "_own"):
 
-        def record(*arguments, real=vars(module)[name], name=name):
-            used.append(name)
-            return real(*arguments)
+    def recorded(name, real):
+        return lambda *arguments: used.append(name) or real(*arguments)
 
-        monkeypatch.setattr(module, name, record)
+    for name in ("faiss_kmeans", "_best_run"):
+        monkeypatch.setattr(module, name, recorded(name, getattr(module, name)))
     points = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     cluster(points, 20)
     cluster(points, 257)
-    assert used == ["_faiss" if way == "faiss" else "_own", "_own"]
+    assert used == ["faiss_kmeans" if way == "faiss" else "_best_run", "_best_run"]
 
 
 @pytest.mark.parametrize("order", ["import torch, faiss", "import faiss, torch"])

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from selfguide.core.artifact import read_meta, replacing, save_array, write_meta
 from selfguide.core.errors import UserError
 from selfguide.features.artifact import Features
 from selfguide.features.config import FeaturesConfig
-from selfguide.features.extract import check_features, extract_features
+from selfguide.features.extract import check_features, extract_features, load_frozen, run_network
 from selfguide.images.artifact import ImageSet, ImageSplit, load_pixels
 from tests.unit.backbone.configs import backbone_config
 
@@ -44,6 +45,38 @@ def test_row_i_is_the_feature_of_image_i(scratch_root, backbone, pixels):
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-6)
     assert loaded.backbone == f"simclr_resnet18 {read_meta(backbone, 'backbone', 'backbone')['digest']}"
     assert not list((scratch_root / ".scratch").rglob("*.npy"))
+
+
+def test_folded_batch_norms_change_rounding_alone(backbone):
+    pixels = torch.randint(0, 256, (5, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    plain = load_backbone(backbone)
+    statistics = torch.Generator().manual_seed(1)
+    for module in plain.modules():  # as if trained
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+                tensor.data.uniform_(0.5, 2, generator=statistics)
+    save_backbone(backbone, plain, "simclr_resnet18", {"input_size": 8, "width": 4})
+    folded = load_frozen(backbone)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(pixels), plain(pixels), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 4, 300])
+def test_pieces_and_threads_leave_no_trace(backbone, size):
+    network = load_frozen(backbone)
+    network.preprocessing = replace(network.preprocessing, input_size=None)
+    images = torch.randint(0, 256, (size, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(run_network(network, images))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(found[0], network(images), rtol=1e-4, atol=1e-5)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_equal_inputs_give_equal_bytes(scratch_root, backbone, pixels):
