@@ -59,7 +59,7 @@ class Solver(ABC):
 
 
 def clean_model(model: EpsModel, levels: Levels, clip: bool, device: torch.device) -> Denoise:
-    """The estimate of x_0 that a noise estimate stands for, x_0 = (x - sigma eps) / alpha, clipped to [-1, 1] or not."""
+    """The estimate of x_0 behind a noise estimate, x_0 = (x - sigma eps) / alpha, clipped to [-1, 1] or not."""
     alpha, sigma = levels.alpha.float().to(device), levels.sigma.float().to(device)
 
     def denoise(x: Tensor, i: int) -> Tensor:
