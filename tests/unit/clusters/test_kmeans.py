@@ -146,9 +146,9 @@ def test_fewer_directions_than_clusters_is_an_error():
         cluster(points, 5)
 
 
+# Not faiss, which adds up in the order of its threads.
+@pytest.mark.parametrize("way", [torch.float32, torch.bfloat16], indirect=True)
 def test_memory_mapped_features_and_any_number_of_threads_give_the_same_bytes(way, tmp_path):
-    if way == "faiss":
-        pytest.skip("faiss adds up in the order of its threads")
     points = np.random.default_rng(2).normal(size=(3000, 24)).astype(np.float32)
     np.save(tmp_path / "points.npy", points)
     found = cluster(points, 30)
@@ -179,10 +179,9 @@ def test_many_clusters_are_ours_and_few_are_those_of_faiss(way, monkeypatch):
     assert used == ["faiss_kmeans" if way == "faiss" else "_best_run", "_best_run"]
 
 
+@pytest.mark.parametrize("way", ["faiss"], indirect=True)
 @pytest.mark.parametrize("order", ["import torch, faiss", "import faiss, torch"])
 def test_faiss_and_torch_share_a_process(order, way):
-    if way != "faiss":
-        pytest.skip("one way is enough")
     code = f"""
 {order}
 import numpy as np
