@@ -61,11 +61,11 @@ class InParts:
     Args:
         network: whose parameters are trained.
         num_workers: parts that are computed at the same time, each in a thread (see `selfguide.core.workers`).
-        num_rounds: parts that each worker computes one after the other.
+        num_rounds: parts that each worker computes one after the other; fewer where a batch has fewer rows.
     """
 
     def __init__(self, network: nn.Module, num_workers: int, num_rounds: int) -> None:
-        self.network, self.num_parts = network, num_workers * num_rounds
+        self.network, self.num_workers, self.num_rounds = network, num_workers, num_rounds
         # Replicas share the parameters' memory and have gradients of their own.
         self.replicas = [copy.deepcopy(network) for _ in range(num_workers - 1)]
 
@@ -74,16 +74,17 @@ class InParts:
 
         Args:
             loss: see `PartLoss`.
-            batch_size: rows, at least as many as there are parts.
+            batch_size: rows, at least as many as there are workers.
         """
-        if self.num_parts == 1:
+        num_parts = self.num_workers * min(self.num_rounds, batch_size // self.num_workers)  # none is empty
+        if num_parts == 1:
             return loss(self.network, slice(0, batch_size))
         for replica in self.replicas:
             replica.train(self.network.training)
             for mine, shared in zip(replica.parameters(), self.network.parameters(), strict=True):
                 mine.data = shared.data
-        edges = [batch_size * i // self.num_parts for i in range(self.num_parts + 1)]
-        parts = [slice(*edges[i : i + 2]) for i in range(self.num_parts)]
+        edges = [batch_size * i // num_parts for i in range(num_parts + 1)]
+        parts = [slice(*edges[i : i + 2]) for i in range(num_parts)]
         networks = [self.network, *self.replicas]
         out: Tensor = _InParts.apply(loss, networks, parts, *self.network.parameters())
         return out

@@ -10,7 +10,7 @@ from selfguide.denoiser.parts import InParts
 X = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("workers", "rounds"), [(1, 1), (2, 1), (1, 3), (2, 2), (3, 2)])
+@pytest.mark.parametrize(("workers", "rounds"), [(1, 1), (2, 1), (1, 3), (2, 2), (3, 2), (2, 4), (1, 50)])
 def test_loss_and_gradients_are_those_of_the_whole_batch(workers, rounds):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 8), nn.SiLU(), nn.Linear(8, 1))
