@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from selfguide.core.config import parse, read_yaml
+from selfguide.core.hardware import compile_mode
 from selfguide.core.pixels import to_uint8
 from selfguide.core.runtime import resolve_precision
 from selfguide.core.workers import in_threads, num_parts
@@ -67,7 +68,7 @@ class Contender:
         for mine, shared in zip(self.sampled.parameters(), self.network.parameters(), strict=True):
             mine.data = shared.data
         if config.compile:
-            self.network.compile(dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+            self.network.compile(dynamic=False, mode=compile_mode(device))
             compile_steps(self.sampled)
         self.levels = Levels.of(self.module.abar, NUM_STEPS)
         self.solver = SAMPLERS["ddim"](self.levels, 0.0, device)

@@ -180,7 +180,7 @@ def loop_ema(c: Any) -> None:
 
 def embeddings(c: Any) -> None:
     network = c.sampled
-    network.unrolled = lambda t, labels: lambda x, i: network(x, t[i].expand(len(x)), labels)
+    network.unrolled = lambda t, labels, mask=None: lambda x, i: network(x, t[i].expand(len(x)), labels, mask)
 
 
 def two_forwards(c: Any) -> None:

@@ -62,6 +62,7 @@ def prepare(args: argparse.Namespace) -> None:
     config = ImagesConfig(
         source="scenes", path=None, heldout_path=None, download=False, unreadable="error", size=args.size,
         crop="center", num_train=args.num, num_heldout=args.num,
+        scene_objects=1, split=None, heldout_split=None, annotations=None, crop_scale=(1.05, 1.25), num_views=1,
     )  # fmt: skip
     real, other = build(config, 0, "images/real"), build(config, 1, "images/other")
     assert real.heldout is not None

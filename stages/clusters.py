@@ -42,7 +42,7 @@ def main() -> None:
     clusters.save(args.out, features=features.digest)
 
     train = ImageSet.load(args.images).train
-    write_json(args.metrics, measure(result, train.labels))
+    write_json(args.metrics, measure(result, train.main_labels))
     with replacing_file(args.picture) as temporary:
         draw_clusters(train.pixels, clusters, config.picture_rows, config.picture_columns).save(temporary, format="PNG")
 

@@ -11,7 +11,7 @@ from selfguide.core.stage import parser, run
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.params import load_params
 from selfguide.samples.artifact import Samples
-from selfguide.samples.generate import generate
+from selfguide.samples.generate import draw_condition_rows, generate
 from selfguide.samples.pictures import save_grid, save_rows
 
 
@@ -27,9 +27,14 @@ def main() -> None:
     ).parse_args()
     params = load_params(args.params)
     denoiser, condition = Denoiser.load(args.model), Condition.load(args.condition)
-    if generate(denoiser, condition, params.w, params.seed, params.samples, Path(args.out)):
+    settings = (denoiser, condition, params.w, params.seed, params.samples)
+    wrote = generate(*settings, Path(args.out))
+    if wrote:
         samples = Samples.load(args.out)
-        save_grid(args.grid, samples.images)
+        save_grid(args.grid, samples.images, samples.boxes)
+    if condition.boxes is not None:
+        draw_condition_rows(*settings, Path(args.rows))
+    elif wrote:
         save_rows(args.rows, samples.images, samples.ids)
 
 

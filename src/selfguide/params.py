@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from selfguide.backbone.config import BackboneConfig
+from selfguide.boxes.config import BoxesConfig
 from selfguide.checkpoint.config import CheckpointConfig
 from selfguide.clusters.config import ClustersConfig
 from selfguide.core.config import StrictModel, parse, read_yaml
@@ -24,20 +25,21 @@ from selfguide.samples.config import SamplesConfig
 class Params(StrictModel):
     """params.yaml: the dials, then one section per stage."""
 
-    guidance: Literal["none", "ground_truth_label", "self_labeled"]
+    guidance: Literal["none", "ground_truth_label", "self_labeled", "self_boxed", "ground_truth_boxed"]
     """What guides the denoiser."""
     k: Annotated[int, Field(ge=1, le=10_000)]
     """Number of k-means clusters."""
     w: float
     """Guidance strength: 0 = unconditional, 1 = conditional, above 1 = guided."""
     corruption: Annotated[float, Field(ge=0, le=1)]
-    """Share of the images whose ids are permuted."""
+    """Share of the images whose ids and boxes are permuted."""
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     """Seed of everything random."""
     images: ImagesConfig
     backbone: BackboneConfig
     features: FeaturesConfig
     clusters: ClustersConfig
+    boxes: BoxesConfig
     denoiser: DenoiserConfig
     checkpoint: CheckpointConfig
     samples: SamplesConfig
@@ -60,11 +62,25 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     if params.checkpoint.choice == "best":
         params.metrics.check_num_samples(params.checkpoint.num_images, f"{path}: checkpoint.num_images")
     _check_weak_model(params, path)
+    _check_boxes(params, path)
     return params
 
 
 def _too_many(path: str | Path, section: str, steps: int, most: int) -> UserError:
     return UserError(f"{path}: {section}.num_steps: {steps} is more than denoiser.num_timesteps = {most}")
+
+
+def _check_boxes(params: Params, path: str | Path) -> None:
+    size = params.images.size
+    for box in params.samples.boxes or ():
+        x0, y0, x1, y1 = box
+        if any(box) and not (0 <= x0 < x1 <= size and 0 <= y0 < y1 <= size):
+            raise UserError(
+                f"{path}: samples.boxes: {list(box)} is no box in an image of {size} px; expected"
+                f" 0 <= x0 < x1 <= {size} and 0 <= y0 < y1 <= {size}"
+            )
+    if params.samples.boxes and not params.guidance.endswith("_boxed"):
+        raise UserError(f"{path}: samples.boxes: guidance {params.guidance} has no boxes; set samples.boxes to null")
 
 
 def _check_weak_model(params: Params, path: str | Path) -> None:

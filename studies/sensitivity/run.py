@@ -107,6 +107,7 @@ def read_images(args: argparse.Namespace) -> ImageSet:
         source="image_folder", path=tuple(args.train), heldout_path=tuple(args.heldout), download=False,
         unreadable="error", size=args.size, crop="center", num_train=args.num_reference + args.num,
         num_heldout=args.num,
+        scene_objects=1, split=None, heldout_split=None, annotations=None, crop_scale=(1.05, 1.25), num_views=1,
     )  # fmt: skip
     return build(config, SEED, args.cache / "images")
 
@@ -202,7 +203,7 @@ def main() -> None:
         kid_subset_size=1000,
     )  # fmt: skip
     images = read_images(args)
-    labels = images.train.labels
+    labels = images.train.main_labels
     real, sets = extract_all(images, args.num_reference, network, args.cache)
     floors: dict[int, Floor] = {}
     rows: list[dict[str, str | float]] = []

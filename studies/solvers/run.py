@@ -30,7 +30,7 @@ from selfguide.metrics.extract import extract
 from selfguide.metrics.frechet import frechet_between
 from selfguide.metrics.networks.registry import build_network
 from selfguide.metrics.reference_set import Reference
-from selfguide.samples.generate import draw_ids
+from selfguide.samples.conditions import draw_conditions
 from selfguide.samples.generator import Generator, load
 from selfguide.samples.levels import Levels
 from selfguide.samples.registry import SAMPLERS
@@ -211,7 +211,7 @@ def main() -> None:
     for key, job in wanted.items():
         if key in done:
             continue
-        ids = draw_ids(condition, job.num_images, job.seed)
+        ids = draw_conditions(condition, job.num_images, job.seed).ids
         if not is_warm:  # the first calls of a shape are slower
             draw(generator, ids[: args.batch_size], dataclasses.replace(job, steps=2), args.batch_size)
             is_warm = True

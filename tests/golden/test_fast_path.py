@@ -4,6 +4,8 @@ The plain network is written here with torch's own operators in float32, one for
 optimiser and an average in loops.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -13,12 +15,14 @@ from torch import Tensor, nn
 from selfguide.core.pixels import to_uint8
 from selfguide.denoiser import build
 from selfguide.denoiser.batches import Batches
-from selfguide.denoiser.concat import Attention, ConcatUNet, ResidualBlock, Stage, sinusoid
+from selfguide.denoiser.blocks import Attention, ResidualBlock, Stage, sinusoid
+from selfguide.denoiser.concat import ConcatUNet
+from selfguide.denoiser.cross_attention import CrossAttentionUNet
 from selfguide.denoiser.ema import Ema
 from selfguide.denoiser.module import DenoiserModule
+from selfguide.denoiser.registry import DENOISERS, NETWORK_KEYS
 from selfguide.denoiser.schedule import alpha_bar
-from selfguide.images.build import build as build_images
-from selfguide.images.config import ImagesConfig
+from selfguide.images.scenes import render
 from selfguide.samples.guidance import guided_model
 from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
@@ -29,6 +33,7 @@ from tests.conftest import tiny_denoiser
 STEPS, K = 80, 5
 CONFIG = tiny_denoiser(base_channels=32, channel_multipliers=[1, 2], batch_size=8, max_steps=STEPS, warmup_steps=5,
                        learning_rate=2e-3, num_timesteps=1000)  # fmt: skip
+SHAPE = {"variant": "concat", "image_size": 16, "num_ids": K, **{key: getattr(CONFIG, key) for key in NETWORK_KEYS}}
 
 
 def _block(block: ResidualBlock, x: Tensor, film: Tensor) -> Tensor:
@@ -38,47 +43,56 @@ def _block(block: ResidualBlock, x: Tensor, film: Tensor) -> Tensor:
     return block.skip(block._resize(x)) + h
 
 
-def _attention(layer: Attention, x: Tensor) -> Tensor:
+def _attention(layer: Attention, x: Tensor, context: Tensor) -> Tensor:
     b, c, h, w = x.shape
     tokens = layer.norm(x).flatten(2).transpose(1, 2)
-    q, k, v = (part.unflatten(2, (layer.num_heads, -1)).transpose(1, 2) for part in layer.qkv(tokens).chunk(3, dim=2))
+    q, k, v = layer.qkv(tokens).chunk(3, dim=2)
+    further_k, further_v = context.chunk(2, dim=2)
+    k, v = torch.cat([k, further_k], 1), torch.cat([v, further_v], 1)
+    q, k, v = (part.unflatten(2, (layer.num_heads, -1)).transpose(1, 2) for part in (q, k, v))
     mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
     return x + layer.out(mixed).transpose(1, 2).view(b, c, h, w)
 
 
-def _stage(stage: Stage, x: Tensor, film: Tensor) -> Tensor:
+def _stage(stage: Stage, x: Tensor, film: Tensor, contexts: Iterator[Tensor]) -> Tensor:
     x = _block(stage.block, x, film)
-    return x if stage.attention is None else _attention(stage.attention, x)
+    return x if stage.attention is None else _attention(stage.attention, x, next(contexts))
 
 
-def plain(network: ConcatUNet, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
-    """ConcatUNet.forward by torch's own operators."""
+def _context(network: ConcatUNet, t: Tensor, c: Tensor) -> Tensor:
+    if not isinstance(network, CrossAttentionUNet):
+        return torch.empty(len(t), 0, sum(network.context_widths))  # no tokens
+    multi_hot = torch.stack([torch.eye(K + 1)[each][:K] for each in c])  # -1 is the last row, without its one
+    tokens = multi_hot @ network.condition_tokens.rows + network.condition_tokens.bias
+    time = network.time_tokens(sinusoid(t, network.base_channels))
+    tokens = torch.cat([time, tokens.unflatten(1, (8, 32))], 1)
+    return network.context(network.token_norm(tokens))
+
+
+def plain(network: ConcatUNet, x: Tensor, t: Tensor, c: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The network's forward by torch's own operators."""
     time, guidance = network.time(sinusoid(t, network.base_channels)), network.guidance(c)
     films = iter(network.film(F.silu(torch.cat([time, guidance], 1))).split(network.film_widths, dim=1))
-    h = network.stem(F.pixel_unshuffle(x, network.patch_size))
+    contexts = iter(_context(network, t, c).split(network.context_widths, dim=2))
+    h = network.stem(F.pixel_unshuffle(x if mask is None else torch.cat([x, mask], 1), network.patch_size))
     skips = [h]
     for stage in network.encoder:
-        h = _stage(stage, h, next(films))
+        h = _stage(stage, h, next(films), contexts)
         skips.append(h)
     for stage in network.middle:
-        h = _stage(stage, h, next(films))
+        h = _stage(stage, h, next(films), contexts)
     for stage in network.decoder:
         if stage.block.resample == "none":
             h = torch.cat([h, skips.pop()], dim=1)
-        h = _stage(stage, h, next(films))
+        h = _stage(stage, h, next(films), contexts)
     return F.pixel_shuffle(network.head(F.silu(network.norm(h))), network.patch_size)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[float], nn.Module]]:
+def trained() -> dict[str, tuple[list[float], nn.Module]]:
     """Losses and averaged network of both paths, from the same weights on the same batches."""
-    images = ImagesConfig(source="scenes", path=None, heldout_path=None, download=False, unreadable="error", size=16,
-                          crop="center", num_train=200, num_heldout=0)  # fmt: skip
-    split = build_images(images, 0, tmp_path_factory.mktemp("images") / "out").train
+    split = render(0, 200, 16, seed=0)
     ids = split.labels.astype(np.int32) % K
-    keys = ("patch_size", "base_channels", "channel_multipliers", "num_blocks", "attention_resolutions", "num_heads",
-            "dropout", "time_width", "guidance_width")  # fmt: skip
-    shape = {"variant": "concat", "image_size": 16, "num_ids": K, **{key: getattr(CONFIG, key) for key in keys}}
     batches = Batches(split.pixels, ids, batch_size=8, num_timesteps=1000, drop_prob=0.1, flip=False, seed=0, rank=0,
                       world_size=1, device=torch.device("cpu"))  # fmt: skip
     abar = alpha_bar(CONFIG.schedule, 1000).float()
@@ -86,7 +100,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[fl
     threads = torch.get_num_threads()
     for path in ("plain", "fast"):
         torch.manual_seed(0)
-        network = build(shape)
+        network = build(SHAPE)
         module = DenoiserModule(network, CONFIG, split.pixels, ids, 0)
         losses = []
         if path == "fast":
@@ -163,3 +177,23 @@ def test_samples_agree(trained, precision, levels):
     apart = (fast.float() - to_uint8(x).float()).abs().mean()
     assert apart < levels
     assert to_uint8(x).float().std() > 20, "flat images agree for any network"
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-4), ("bf16", 0.06)])
+@pytest.mark.parametrize("mask_channels", [0, 1, 3])
+@pytest.mark.parametrize("variant", sorted(DENOISERS))
+def test_every_variant_is_its_plain_form(variant, mask_channels, precision, within):
+    torch.manual_seed(0)
+    network = build({**SHAPE, "variant": variant, "mask_channels": mask_channels}).eval()
+    for name, parameter in network.named_parameters():
+        if "norm" not in name:
+            scale = 2.0 if "token" in name or "context" in name else 0.7
+            torch.nn.init.normal_(parameter, std=scale / max(1, parameter[0].numel()) ** 0.5)
+    x, t, c = torch.randn(3, 3, 16, 16), torch.tensor([0, 500, 999]), torch.tensor([-1, 0, 4])
+    mask = torch.rand(3, mask_channels, 16, 16).round() if mask_channels else None
+    with torch.no_grad():
+        expected = plain(network, x, t, c, mask)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            found = [network(x, t, c, mask), torch.stack([network.unrolled(t, c, mask)(x, i)[i] for i in range(3)])]
+    for each in found:
+        assert (each.float() - expected).abs().mean() < within * expected.std()

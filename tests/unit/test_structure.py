@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 
 SRC = ROOT / "src/selfguide"
 #: Left to right, as in the picture of the README; a package imports only itself and packages before it.
-ORDER = ["core", "images", "backbone", "features", "clusters", "annotations", "condition", "denoiser", "samples",
-         "metrics", "reference", "checkpoint"]  # fmt: skip
+ORDER = ["core", "images", "backbone", "features", "clusters", "boxes", "annotations", "condition", "denoiser",
+         "samples", "obedience", "metrics", "reference", "checkpoint"]  # fmt: skip
 #: Only validates: it can stop a stage, and never change a result.
 VALIDATOR = SRC / "params.py"
 

@@ -1,9 +1,10 @@
-"""Turns labels or clusters into the guidance signal of a kind. Writes data/annotations/<guidance>."""
+"""Turns labels, clusters and boxes into the guidance signal of a kind. Writes data/annotations/<guidance>."""
 
 import numpy as np
 
 from selfguide.annotations.artifact import Annotation
 from selfguide.clusters.artifact import Clusters
+from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSet
 
@@ -14,7 +15,7 @@ def none(images: ImageSet) -> Annotation:
 
 
 def ground_truth_label(images: ImageSet) -> Annotation:
-    """The data set's class labels.
+    """The data set's class labels: one an image, or the set of those of its objects.
 
     Raises:
         UserError: the images have no labels.
@@ -26,9 +27,63 @@ def ground_truth_label(images: ImageSet) -> Annotation:
             " per class, or guidance: self_labeled"
         )
     names = images.class_names
-    return Annotation("ground_truth_label", labels, len(names) if names else int(labels.max()) + 1, names)
+    return Annotation("ground_truth_label", id_sets(labels), len(names) if names else int(labels.max()) + 1, names)
 
 
 def self_labeled(clusters: Clusters) -> Annotation:
     """The k-means cluster of each image."""
     return Annotation("self_labeled", clusters.ids, len(clusters.sizes), backbone=clusters.backbone)
+
+
+def self_boxed(clusters: Clusters, boxes: Array) -> Annotation:
+    """The k-means cluster of each image, and the box that was found in it, int16 (N, 4).
+
+    Raises:
+        UserError: they belong to different images.
+    """
+    if len(clusters.ids) != len(boxes):
+        raise UserError(
+            f"data/boxes: {len(boxes)} boxes, data/clusters has {len(clusters.ids)} ids; run"
+            " `dvc repro annotators/dvc.yaml:boxes annotators/dvc.yaml:clusters`"
+        )
+    return Annotation(
+        "self_boxed", clusters.ids, len(clusters.sizes), backbone=clusters.backbone, boxes=boxes[:, None]
+    )
+
+
+def ground_truth_boxed(images: ImageSet) -> Annotation:
+    """The data set's class labels and the boxes of all objects.
+
+    Raises:
+        UserError: the images have no labels or no boxes.
+    """
+    labelled, boxes = ground_truth_label(images), images.train.boxes
+    if boxes is None or not boxes.any():
+        raise UserError(
+            "guidance: ground_truth_boxed needs boxes, and data/images has none; use images.source voc, coco or"
+            " scenes, or guidance: self_boxed"
+        )
+    boxes = boxes.reshape(len(boxes), -1, 4)
+    return Annotation("ground_truth_boxed", labelled.ids, labelled.num_ids, labelled.names, boxes=boxes)
+
+
+def id_sets(labels: Array) -> Array:
+    """The distinct labels of each image, in order.
+
+    Args:
+        labels: int32 (N,) or (N, O), a label for each object, -1 where there is none.
+
+    Returns:
+        int32 (N, L) with L the largest number of distinct labels and -1 behind the last; (N,) where L is 1.
+    """
+    if labels.ndim == 1:
+        return labels
+    ordered = np.sort(labels, axis=1)
+    repeated = np.zeros(ordered.shape, np.bool_)
+    repeated[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    known = (ordered >= 0) & ~repeated
+    # Stable: what is known moves to the front and keeps its order.
+    places = np.argsort(~known, axis=1, kind="stable")
+    sets = np.take_along_axis(np.where(known, ordered, -1), places, axis=1)
+    sets = sets[:, : max(1, int(known.sum(axis=1).max()))].astype(np.int32)
+    return sets[:, 0] if sets.shape[1] == 1 else sets

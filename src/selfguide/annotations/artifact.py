@@ -1,11 +1,15 @@
 """A guidance signal on disk.
 
-ids.npy     int32 (N,), 0..num_ids-1, -1 = null (unknown)
+ids.npy     int32 (N,), 0..num_ids-1, -1 = null (unknown); (N, L) where images have up to L ids, -1 behind the last
+boxes.npy   int16 (N, O, 4) x0, y0, x1, y1 in pixels, half-open, empty where there is none; boxed guidance alone
+annotator/  what found the boxes, to find them again in samples; self_boxed alone
 meta.json   guidance, num_ids, names of the ids or null, the backbone or null
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +20,15 @@ KIND = "annotation"
 
 @dataclass(frozen=True)
 class Annotation:
-    """One id per image.
+    """The guidance signal of every image.
 
     Attributes:
         guidance: the guidance kind.
-        ids: int32 (N,), -1 = null.
+        ids: int32 (N,), -1 = null; (N, L) of images with several.
         num_ids: K; 0 for no guidance.
         names: a word per id, where there is one.
         backbone: variant and digest of the backbone whose features became the ids; None: no backbone was used.
+        boxes: int16 (N, O, 4), half-open, in pixels; None: this guidance has no boxes.
     """
 
     guidance: str
@@ -31,13 +36,16 @@ class Annotation:
     num_ids: int
     names: tuple[str, ...] | None = None
     backbone: str | None = None
+    boxes: Array | None = None
 
-    def save(self, folder: str | Path) -> None:
-        """Write the artifact."""
+    def save(self, folder: str | Path, add: Callable[[Path], None] | None = None) -> None:
+        """Write the artifact; `add` may put more files into the folder given to it."""
         with replacing(folder) as temporary:
-            save_array(temporary / "ids.npy", self.ids.astype(np.int32))
+            shapes = save_signal(temporary, self.ids, self.boxes)
+            if add is not None:
+                add(temporary)
             facts = {"guidance": self.guidance, "num_ids": self.num_ids, "names": self.names}
-            write_meta(temporary, KIND, **facts, backbone=self.backbone)
+            write_meta(temporary, KIND, **facts, backbone=self.backbone, **shapes)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Annotation":
@@ -49,6 +57,35 @@ class Annotation:
         folder = Path(folder)
         stage = f"annotators/dvc.yaml:{folder.name}"
         meta = read_meta(folder, KIND, stage)
-        ids = open_array(folder / "ids.npy", "int32", (None,), stage)
+        ids, boxes = open_signal(folder, meta, stage)
         names = tuple(meta["names"]) if meta["names"] else None
-        return cls(meta["guidance"], ids, meta["num_ids"], names, meta["backbone"])
+        return cls(meta["guidance"], ids, meta["num_ids"], names, meta["backbone"], boxes)
+
+
+def open_signal(folder: Path, meta: dict[str, Any], stage: str) -> tuple[Array, Array | None]:
+    """Open the ids and, where there are any, the boxes that `signal_shapes` described.
+
+    Raises:
+        UserError: missing, damaged, or not as meta.json says.
+    """
+    ids = open_array(folder / "ids.npy", "int32", meta["ids_shape"], stage)
+    if meta["boxes_shape"] is None:
+        return ids, None
+    return ids, open_array(folder / "boxes.npy", "int16", meta["boxes_shape"], stage)
+
+
+def save_signal(folder: Path, ids: Array, boxes: Array | None) -> dict[str, Any]:
+    """Write ids.npy and, where there are any, boxes.npy.
+
+    Args:
+        folder: an existing folder.
+        ids: (N,) or (N, L).
+        boxes: (N, O, 4) or None.
+
+    Returns:
+        what `open_signal` needs in meta.json.
+    """
+    save_array(folder / "ids.npy", ids.astype(np.int32))
+    if boxes is not None:
+        save_array(folder / "boxes.npy", boxes.astype(np.int16))
+    return {"ids_shape": list(ids.shape), "boxes_shape": None if boxes is None else list(boxes.shape)}

@@ -19,8 +19,9 @@ from selfguide.core.errors import UserError
 from selfguide.denoiser.artifact import Denoiser, copy_denoiser
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.evaluate import evaluate
+from selfguide.samples.conditions import draw_conditions
 from selfguide.samples.config import SamplesConfig
-from selfguide.samples.generate import draw_ids, fill_samples
+from selfguide.samples.generate import fill_samples
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,9 @@ def choose(
     # A snapshot guided by itself or by a later one is not guided.
     first = config.weak_model if isinstance(config.weak_model, int) else 0
     for snapshot in (each for each in final.snapshots() if each.step > first):
-        ids = draw_ids(condition, config.num_images, seed, settings.ids)
-        move = fill_samples(snapshot, ids, config.w, seed, settings, f"snapshot {snapshot.step}", weak=weak and weak[0])
+        asked = draw_conditions(condition, config.num_images, seed, settings.ids, settings.boxes)
+        description = f"snapshot {snapshot.step}"
+        move = fill_samples(snapshot, asked, config.w, seed, settings, description, weak=weak and weak[0])
         if move is not None:
             with replacing(images) as temporary:
                 move(temporary)

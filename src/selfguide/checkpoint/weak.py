@@ -35,6 +35,7 @@ def _check_same_task(weak: Denoiser, final: Denoiser) -> None:
         return {
             "image_size": denoiser.network["image_size"],
             "num_ids": denoiser.network["num_ids"],
+            "mask_channels": denoiser.network["mask_channels"],
             "guidance": denoiser.guidance,
             "schedule": denoiser.schedule,
             "num_timesteps": denoiser.num_timesteps,

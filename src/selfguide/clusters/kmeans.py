@@ -1,6 +1,5 @@
 """k-means on L2-normalised features: fit and assignment alike (DESIGN section 6)."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from selfguide.clusters.lloyd import Lloyd
 from selfguide.clusters.points import UnitPoints
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
+from selfguide.core.hardware import fast_bf16, uses_cuda
 from selfguide.core.progress import progress
 from selfguide.core.seeding import derive_seed, numpy_generator
 
@@ -123,11 +123,8 @@ def _best_run(points: UnitPoints, num_fitted: int, k: int, seed: int, num_iterat
 
 def _hardware() -> tuple[torch.device, torch.dtype]:
     """Where to compute, and the fastest dtype of products there."""
-    if torch.cuda.is_available() and os.environ.get("SELFGUIDE_ACCELERATOR", "auto") != "cpu":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.device("cuda"), torch.bfloat16 if fast else torch.float32
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.device("cpu"), torch.bfloat16 if fast else torch.float32
+    dtype = torch.bfloat16 if fast_bf16()[0] else torch.float32
+    return torch.device("cuda" if uses_cuda() else "cpu"), dtype
 
 
 def _check_distinct(rows: Iterable[NDArray[np.float32]], k: int, num_points: int) -> None:

@@ -1,15 +1,16 @@
 """The condition on disk.
 
-ids.npy         int32 (N,), 0..num_ids-1, -1 = null: what training sees, and the distribution that sampling draws from
-corrupted.npy   bool (N,), whose ids were permuted
+ids.npy         int32 (N,), 0..num_ids-1, -1 = null: what training sees, and the distribution that sampling draws from;
+                (N, L) where images have up to L ids, -1 behind the last
+boxes.npy       int16 (N, O, 4) x0, y0, x1, y1 in pixels, half-open, empty where there is none; boxed guidance alone
+corrupted.npy   bool (N,), whose ids (and boxes) were permuted
 meta.json       guidance, num_ids, corruption, seed, backbone
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from selfguide.annotations.artifact import open_signal, save_signal
 from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
 
 KIND = "condition"
@@ -32,12 +33,13 @@ class Condition:
     seed: int
     names: tuple[str, ...] | None = None
     backbone: str | None = None
+    boxes: Array | None = None
     digest: str = ""
 
     def save(self, folder: str | Path) -> None:
         """Write the artifact."""
         with replacing(folder) as temporary:
-            save_array(temporary / "ids.npy", self.ids.astype(np.int32))
+            shapes = save_signal(temporary, self.ids, self.boxes)
             save_array(temporary / "corrupted.npy", self.corrupted)
             write_meta(
                 temporary,
@@ -48,6 +50,7 @@ class Condition:
                 seed=self.seed,
                 names=self.names,
                 backbone=self.backbone,
+                **shapes,
             )
 
     @classmethod
@@ -59,8 +62,8 @@ class Condition:
         """
         folder = Path(folder)
         meta = read_meta(folder, KIND, "condition")
-        ids = open_array(folder / "ids.npy", "int32", (None,), "condition")
+        ids, boxes = open_signal(folder, meta, "condition")
         corrupted = open_array(folder / "corrupted.npy", "bool", (len(ids),), "condition")
         names = tuple(meta["names"]) if meta["names"] else None
         facts = {key: meta[key] for key in ("guidance", "num_ids", "corruption", "seed", "backbone", "digest")}
-        return cls(ids=ids, corrupted=corrupted, names=names, **facts)
+        return cls(ids=ids, boxes=boxes, corrupted=corrupted, names=names, **facts)

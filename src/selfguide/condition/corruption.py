@@ -1,4 +1,4 @@
-"""Label corruption (the paper's Fig. 3): the ids of a random share of the images are permuted among themselves."""
+"""Label corruption (the paper's Fig. 3): what a random share of the images is said to be is permuted among them."""
 
 import numpy as np
 
@@ -22,17 +22,17 @@ def corrupted_rows(num_images: int, fraction: float, seed: int) -> Array:
 
 
 def corrupt(ids: Array, fraction: float, seed: int) -> Array:
-    """Permute the ids of a random fraction of the images among themselves.
+    """Permute the ids (or boxes) of a random fraction of the images among themselves, the same way for all arrays.
 
     The histogram of ids stays as it is, and a permuted image may by chance keep its id.
 
     Args:
-        ids: (N,) integers; not changed.
+        ids: (N, ...), a row an image; not changed.
         fraction: share of the images, in [0, 1].
         seed: fixes the images and the permutation.
 
     Returns:
-        (N,) of the same dtype.
+        the same shape and dtype.
 
     Raises:
         UserError: fraction outside [0, 1].

@@ -8,7 +8,7 @@ from selfguide.condition.corruption import corrupt, corrupted_rows
 
 
 def make_condition(annotation: Annotation, corruption: float, seed: int) -> Condition:
-    """Corrupt the annotation's ids and say which.
+    """Corrupt the annotation and say whose it was; the ids and boxes of an image stay together.
 
     Raises:
         UserError: corruption outside [0, 1].
@@ -24,4 +24,5 @@ def make_condition(annotation: Annotation, corruption: float, seed: int) -> Cond
         seed=seed,
         names=annotation.names,
         backbone=annotation.backbone,
+        boxes=None if annotation.boxes is None else corrupt(annotation.boxes, corruption, seed),
     )

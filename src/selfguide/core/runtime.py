@@ -12,7 +12,6 @@ Under torchrun and srun the numbers of processes and machines are those of the l
 
 import logging
 import os
-from functools import lru_cache
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,6 +23,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from selfguide.core.config import Precision
 from selfguide.core.errors import UserError
+from selfguide.core.hardware import accelerator, fast_bf16
 from selfguide.core.progress import progress
 
 
@@ -74,23 +74,11 @@ def barrier() -> None:
 _LOG = logging.getLogger(__name__)
 
 
-@lru_cache
-def _fast_bf16(accelerator: str) -> tuple[bool, str]:
-    """Whether the hardware multiplies bf16 faster than float32, and what it is."""
-    if torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.get_device_name()
-    if accelerator not in ("auto", "cpu"):
-        return False, accelerator
-    if torch.cpu._is_amx_tile_supported():
-        return True, "a CPU with AMX"
-    return (True, "a CPU with AVX512-BF16") if torch.cpu._is_avx512_bf16_supported() else (False, "this CPU")
-
-
 def resolve_precision(precision: Precision) -> str:
     """Lightning's name of a precision: what `auto` stands for on this hardware, anything else as it is."""
     if precision != "auto":
         return precision
-    fast, hardware = _fast_bf16(os.environ.get("SELFGUIDE_ACCELERATOR", "auto"))
+    fast, hardware = fast_bf16()
     chosen = "bf16-mixed" if fast else "32-true"
     _LOG.info("precision auto: %s (%s %s fast bf16)", chosen, hardware, "has" if fast else "has no")
     return chosen
@@ -107,10 +95,9 @@ def trainer(precision: Precision = "32-true", **settings: Any) -> pl.Trainer:
         UserError: the environment asks for devices that are not there.
     """
     devices, nodes = _processes()
-    accelerator = os.environ.get("SELFGUIDE_ACCELERATOR", "auto")
     several = nodes > 1 or (isinstance(devices, int) and devices > 1)
     defaults: dict[str, Any] = {
-        "accelerator": accelerator,
+        "accelerator": accelerator(),
         "devices": devices,
         "num_nodes": nodes,
         "strategy": DDPStrategy(gradient_as_bucket_view=True, static_graph=True) if several else "auto",
@@ -125,4 +112,4 @@ def trainer(precision: Precision = "32-true", **settings: Any) -> pl.Trainer:
     try:
         return pl.Trainer(**{**defaults, **settings})
     except MisconfigurationException as error:
-        raise UserError(f"{error} (SELFGUIDE_ACCELERATOR={accelerator}, SELFGUIDE_DEVICES={devices})") from None
+        raise UserError(f"{error} (SELFGUIDE_ACCELERATOR={accelerator()}, SELFGUIDE_DEVICES={devices})") from None

@@ -49,6 +49,7 @@ def in_threads(function: Callable[[_In], _Out], parts: Sequence[_In]) -> list[_O
         ):
             return function(part)
 
-    outputs = list(_pool(len(parts), max(1, threads // len(parts))).map(run, parts))
-    torch.set_num_threads(threads)  # the workers' setting is also the default of threads to come
-    return outputs
+    try:
+        return list(_pool(len(parts), max(1, threads // len(parts))).map(run, parts))
+    finally:
+        torch.set_num_threads(threads)  # the workers' setting is also the default of threads to come

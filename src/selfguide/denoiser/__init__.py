@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def build(config: dict[str, Any]) -> "nn.Module":
-    """Build an untrained network with `forward(x, t, c)`: see `selfguide.denoiser.registry.build`."""
+    """Build an untrained network with `forward(x, t, c, mask=None)`: see `selfguide.denoiser.registry.build`."""
     # Not at the top: every stage reads this package's config.py, and few need torch.
     from selfguide.denoiser import registry
 

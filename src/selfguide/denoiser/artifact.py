@@ -43,7 +43,7 @@ class Denoiser:
 
     Attributes:
         folder: where it lies.
-        network: what `selfguide.denoiser.registry.build` takes.
+        network: what `selfguide.denoiser.registry.build` takes, with `mask_channels` in any case.
         schedule: name of the noise schedule.
         num_timesteps: T.
         prediction: "eps" or "v".
@@ -71,7 +71,9 @@ class Denoiser:
         stage = "checkpoint" if Path(folder).name in ("checkpoint", "weak") else "denoiser"
         meta = read_meta(folder, KIND, stage)
         keys = ("network", "schedule", "num_timesteps", "prediction", "guidance", "step", "digest")
-        return cls(folder=Path(folder), **{key: meta[key] for key in keys})
+        facts = {key: meta[key] for key in keys}
+        facts["network"] = {"mask_channels": 0, **meta["network"]}  # left out where there are none
+        return cls(folder=Path(folder), **facts)
 
     def build(self, weights: str) -> nn.Module:
         """The network with its weights, in eval mode, on the CPU.

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfguide.condition.mask import box_masks
 from selfguide.core.artifact import Array
+from selfguide.core.errors import UserError
 from selfguide.core.pixels import to_float
 from selfguide.core.seeding import derive_seed, numpy_generator
 
@@ -33,11 +35,13 @@ class Batch:
     x0: Tensor
     """Float (b, 3, H, W) in [-1, 1]."""
     ids: Tensor
-    """Int64 (b,), -1 = null condition (dropped, or never known)."""
+    """Int64 (b,), -1 = null condition (dropped, or never known); or (b, L), sets of ids, -1 = none."""
     t: Tensor
     """Int64 (b,), time steps."""
     eps: Tensor
     """Float (b, 3, H, W), standard normal."""
+    mask: Tensor | None = None
+    """Float (b, 1, H, W) of 0 and 1, the boxes; zeros where the condition was dropped. None: the condition has none."""
 
 
 class Batches:
@@ -45,7 +49,7 @@ class Batches:
 
     Args:
         pixels: uint8 (N, S, S, 3).
-        ids: int32 (N,), -1 = null.
+        ids: int32 (N,), -1 = null; or (N, L), sets of ids, -1 = none.
         batch_size: images of the global batch; must be divisible by `world_size`.
         num_timesteps: T.
         drop_prob: probability of the null condition.
@@ -54,6 +58,11 @@ class Batches:
         rank: this process.
         world_size: number of processes.
         device: where batches are made.
+        boxes: of each image, int (N, O, 4), half-open x0, y0, x1, y1 in pixels of the square, empty = none; None: the
+            condition has no masks.
+
+    Raises:
+        UserError: another number of ids or boxes than of images.
     """
 
     def __init__(
@@ -69,9 +78,17 @@ class Batches:
         rank: int,
         world_size: int,
         device: torch.device,
+        boxes: Array | None = None,
     ) -> None:
+        for name, array in (("ids", ids), ("boxes", boxes)):
+            if array is not None and len(array) != len(pixels):
+                raise UserError(
+                    f"data/condition: {len(array)} {name}, data/images has {len(pixels)} images;"
+                    " run `dvc repro condition`"
+                )
         self.pixels = _resident(pixels, device)
         self.ids = torch.from_numpy(np.array(ids)).to(device, torch.int64)
+        self.boxes = None if boxes is None else torch.from_numpy(np.array(boxes)).to(device)
         self.batch_size, self.num_timesteps = batch_size, num_timesteps
         self.drop_prob, self.flip, self.seed, self.device = drop_prob, flip, seed, device
         share = batch_size // world_size
@@ -106,7 +123,18 @@ class Batches:
         drop = torch.rand(whole, generator=draw, device=self.device)[self.mine] < self.drop_prob
         mirror = torch.rand(whole, generator=draw, device=self.device)[self.mine] < 0.5
         eps = torch.randn(whole, *x0.shape[1:], generator=draw, device=self.device)[self.mine]
+        places = torch.from_numpy(rows).to(self.device)
+        ids = self.ids[places]
+        ids = ids.masked_fill(drop.view(-1, *[1] * (ids.ndim - 1)), -1)
+        mask = None
+        if self.boxes is not None:
+            # The same draw drops ids and boxes: the null condition is the lack of both.
+            mask = box_masks(self.boxes[places].masked_fill(drop[:, None, None], 0), x0.shape[-1])
         if self.flip:
-            x0 = torch.where(mirror[:, None, None, None], x0.flip(-1), x0)
-        ids = self.ids[torch.from_numpy(rows).to(self.device)].masked_fill(drop, -1)
-        return Batch(x0=x0, ids=ids, t=t, eps=eps)
+            x0, mask = _mirrored(x0, mirror), None if mask is None else _mirrored(mask, mirror)
+        return Batch(x0=x0, ids=ids, t=t, eps=eps, mask=mask)
+
+
+def _mirrored(maps: Tensor, which: Tensor) -> Tensor:
+    """Those of (b, C, H, W) that (b,) says, mirrored."""
+    return torch.where(which[:, None, None, None], maps.flip(-1), maps)

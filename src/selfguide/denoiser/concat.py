@@ -1,127 +1,18 @@
 """Denoiser A, `concat`: the U-Net of the paper's Tables 8-9, with concat[t, k] entering every residual block (Eq. 7).
 
-Shapes: B batch, C channels, H W side, E = time_width + guidance_width.
+Shapes: B batch, C channels, H W side, M mask channels, E = time_width + guidance_width.
 """
 
-import math
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from selfguide.core.errors import UserError
+from selfguide.denoiser.blocks import Attention, GuidanceEmbedding, ResidualBlock, Stage, group_norm, sinusoid, zeroed
 from selfguide.denoiser.norm import norm_silu
-
-_Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
-
-
-def sinusoid(t: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding of time steps: (B,) in 0..T-1 => float32 (B, width), width even."""
-    half = width // 2
-    frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=t.device))
-    angles = t.float()[:, None] * frequencies[None, :]
-    return torch.cat([angles.cos(), angles.sin()], dim=1)
-
-
-def _zero(module: _Layer) -> _Layer:
-    # A network that starts as the identity on its residual paths, and as 0 at its output, trains faster.
-    nn.init.zeros_(module.weight)
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)
-    return module
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(32, channels), channels)
-
-
-class ResidualBlock(nn.Module):
-    """norm, SiLU, conv, FiLM-modulated norm, SiLU, dropout, conv; optionally halves or doubles the side first."""
-
-    def __init__(self, channels_in: int, channels_out: int, dropout: float, resample: str = "none") -> None:
-        super().__init__()
-        self.norm1 = _norm(channels_in)
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.norm2 = _norm(channels_out)
-        self.dropout = dropout
-        self.conv2 = _zero(nn.Conv2d(channels_out, channels_out, 3, padding=1))
-        self.skip = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
-        self.resample = resample
-
-    def _resize(self, x: Tensor) -> Tensor:
-        if self.resample == "down":
-            return F.avg_pool2d(x, 2)
-        return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.resample == "up" else x
-
-    def forward(self, x: Tensor, film: Tensor) -> Tensor:
-        """(B, C_in, H, W) and scale-and-shift (B, 2 C_out) => (B, C_out, H', W')."""
-        h = norm_silu(self.norm2, self.conv1(self._resize(norm_silu(self.norm1, x))), film)
-        change: Tensor = self.conv2(F.dropout(h, self.dropout, self.training))
-        kept: Tensor = self.skip(self._resize(x))
-        return kept + change
-
-
-class Attention(nn.Module):
-    """Self-attention over the cells of the map, residual."""
-
-    def __init__(self, channels: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm = _norm(channels)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.out = _zero(nn.Linear(channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) => the same."""
-        b, c, h, w = x.shape
-        cells = norm_silu(self.norm, x, silu=False).permute(0, 2, 3, 1).reshape(b, h * w, c)
-        qkv = self.qkv(cells).view(b, h * w, 3, self.num_heads, c // self.num_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, H W, C / heads)
-        if x.is_cuda:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        else:  # on a CPU the products themselves are faster, above all backwards
-            weights = (q * (c // self.num_heads) ** -0.5 @ k.transpose(-1, -2)).softmax(-1)
-            mixed = weights.to(v.dtype) @ v
-        change: Tensor = self.out(mixed.transpose(1, 2).reshape(b, h * w, c))
-        return x + change.view(b, h, w, c).permute(0, 3, 1, 2)
-
-
-class Stage(nn.Module):
-    """A residual block and the attention that may follow it."""
-
-    def __init__(self, block: ResidualBlock, attention: Attention | None) -> None:
-        super().__init__()
-        self.block = block
-        self.attention = attention
-
-    def forward(self, x: Tensor, film: Tensor) -> Tensor:
-        """As `ResidualBlock.forward`."""
-        x = self.block(x, film)
-        return x if self.attention is None else self.attention(x)
-
-
-class GuidanceEmbedding(nn.Module):
-    """MLP on a one-hot cluster id; the null condition is the zero vector through the same MLP."""
-
-    def __init__(self, num_ids: int, width: int) -> None:
-        super().__init__()
-        # A Linear on one-hot vectors is a row look-up: no (B, K) matrix is ever built. One row stays when K = 0, so
-        # that the network of `guidance: none` has the same parts.
-        self.rows = nn.Parameter(torch.empty(max(num_ids, 1), width))
-        self.bias = nn.Parameter(torch.empty(width))
-        self.out = nn.Linear(width, width)
-        bound = 1 / math.sqrt(max(num_ids, 1))
-        nn.init.uniform_(self.rows, -bound, bound)
-        nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """int64 (B,), -1 = null => (B, width)."""
-        known = (ids >= 0).to(self.rows.dtype)[:, None]
-        hidden = self.rows[ids.clamp(min=0)] * known + self.bias
-        embedding: Tensor = self.out(F.silu(hidden))
-        return embedding
 
 
 class ConcatUNet(nn.Module):
@@ -133,6 +24,7 @@ class ConcatUNet(nn.Module):
         patch_size: pixels a side folded into channels (space to depth) around the network.
         base_channels, channel_multipliers, num_blocks, attention_resolutions, num_heads, dropout, time_width,
             guidance_width: see `DenoiserConfig`.
+        mask_channels: M, channels of the mask that is concatenated to the noisy image; 0 for no mask.
 
     Attributes:
         activation_checkpointing: keep only each block's input for the backward pass and compute the rest again: about a
@@ -153,16 +45,17 @@ class ConcatUNet(nn.Module):
         dropout: float,
         time_width: int,
         guidance_width: int,
+        mask_channels: int = 0,
     ) -> None:
         super().__init__()
         self.patch_size, self.base_channels, self.num_ids, self.dropout = patch_size, base_channels, num_ids, dropout
-        self.time_width = time_width
+        self.time_width, self.image_size, self.mask_channels = time_width, image_size, mask_channels
         self.time = nn.Sequential(nn.Linear(base_channels, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
         self.guidance = GuidanceEmbedding(num_ids, guidance_width)
 
-        pixels = 3 * patch_size**2
+        self.pixels = 3 * patch_size**2
         side, channels = image_size // patch_size, base_channels * channel_multipliers[0]
-        self.stem = nn.Conv2d(pixels, channels, 3, padding=1)
+        self.stem = nn.Conv2d(self.pixels + mask_channels * patch_size**2, channels, 3, padding=1)
 
         def stage(channels_in: int, channels_out: int, resample: str = "none") -> Stage:
             attends = resample == "none" and side in attention_resolutions
@@ -192,65 +85,128 @@ class ConcatUNet(nn.Module):
                 side *= 2
                 decoder.append(stage(channels, channels, "up"))
         self.encoder, self.middle, self.decoder = (nn.ModuleList(s) for s in (encoder, middle, decoder))
-        self.norm = _norm(channels)
-        self.head = _zero(nn.Conv2d(channels, pixels, 3, padding=1))
+        self.norm = group_norm(channels)
+        self.head = zeroed(nn.Conv2d(channels, self.pixels, 3, padding=1))
 
+        stages = [*encoder, *middle, *decoder]
+        self.context_widths = [2 * s.attention.norm.num_channels for s in stages if s.attention is not None]
         # The FiLM projections of all blocks are one product.
-        self.film_widths = [2 * s.block.norm2.num_channels for s in [*encoder, *middle, *decoder]]
+        self.film_widths = [2 * s.block.norm2.num_channels for s in stages]
         self.film = nn.Linear(time_width + guidance_width, sum(self.film_widths))
         self.activation_checkpointing = False
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, c: Tensor, mask: Tensor | None = None) -> Tensor:
         """Predict.
 
         Args:
             x: noisy images, float (B, 3, H, W).
             t: time steps 0..T-1, int64 (B,).
-            c: condition ids 0..K-1, -1 = null, int64 (B,).
+            c: condition ids 0..K-1, -1 = none, int64 (B,), or (B, L): the sets of ids of images with several.
+            mask: where the condition is in the image, 0..1, float (B, M, H, W), zeros = null; None where M = 0.
 
         Returns:
             float (B, 3, H, W).
-        """
-        embedding = torch.cat([self.time(sinusoid(t, self.base_channels)), self.guidance(c)], dim=1)  # (B, E)
-        return self._denoise(x, self.film(F.silu(embedding)))
 
-    def unrolled(self, t: Tensor, c: Tensor) -> Callable[[Tensor, int], Tensor]:
-        """The network on a whole schedule, embeddings computed once: f(x, i) = forward(x, t[i], c).
+        Raises:
+            UserError: a mask that the network does not take, or none where it takes one.
+        """
+        return self._denoise(*self._inputs(x, t, c, mask))
+
+    def unrolled(self, t: Tensor, c: Tensor, mask: Tensor | None = None) -> Callable[[Tensor, int], Tensor]:
+        """The network on a whole schedule, embeddings computed once: f(x, i) = forward(x, t[i], c, mask).
 
         SiLU acts on the two halves of concat[t, k] apart, so the modulation of all blocks is a row per time step plus
-        a row per image, exactly.
+        a row per image, exactly. The first convolution is linear: the mask's share of it is a map per image.
 
         Args:
             t: time steps of a schedule, int64 (S,).
-            c: condition ids, -1 = null, int64 (B,).
+            c: condition ids, -1 = none, int64 (B,) or (B, L).
+            mask: float (B, M, H, W); None where M = 0.
 
         Returns:
             f(x, i): float (B, 3, H, W), index into t => float (B, 3, H, W).
-        """
-        weight_t, weight_c = self.film.weight[:, : self.time_width], self.film.weight[:, self.time_width :]
-        of_step = F.linear(F.silu(self.time(sinusoid(t, self.base_channels))), weight_t, self.film.bias)  # (S, F)
-        of_image = F.linear(F.silu(self.guidance(c)), weight_c)  # (B, F)
-        return lambda x, i: self._denoise(x, of_step[i] + of_image)
 
-    def _denoise(self, x: Tensor, film: Tensor) -> Tensor:
+        Raises:
+            UserError: as `forward`.
+        """
+        of_step, of_image = self._films(t, c)
+        of_mask = self._stem_of_mask(mask, len(c))
+        return lambda x, i: self._denoise(x, of_step[i] + of_image, of_mask)
+
+    def _inputs(self, x: Tensor, t: Tensor, c: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, 3 + M, H, W), image and mask, and (B, F), modulations of all blocks."""
+        self._check_mask(mask, (len(x), *x.shape[2:]))
+        film = self.film(F.silu(torch.cat([self.time(sinusoid(t, self.base_channels)), self.guidance(c)], dim=1)))
+        return x if mask is None else torch.cat([x, mask.to(x.dtype)], dim=1), film
+
+    def _films(self, t: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Modulations of all blocks, (S, F) and (B, F), whose sums are `film` of concat[t, k]."""
+        weight_t, weight_c = self.film.weight[:, : self.time_width], self.film.weight[:, self.time_width :]
+        of_step = F.linear(F.silu(self.time(sinusoid(t, self.base_channels))), weight_t, self.film.bias)
+        return of_step, F.linear(F.silu(self.guidance(c)), weight_c)
+
+    def _stem_of_mask(self, mask: Tensor | None, batch: int) -> Tensor | None:
+        """What the mask adds to the stem's output: (B, C, H', W')."""
+        self._check_mask(mask, (batch, self.image_size, self.image_size))
+        if mask is None:
+            return None
+        weight = self.stem.weight[:, self.pixels :]
+        return F.conv2d(F.pixel_unshuffle(mask.to(weight.dtype), self.patch_size), weight, padding=1)
+
+    def _check_mask(self, mask: Tensor | None, expected: tuple[int, ...]) -> None:
+        batch, height, width = expected
+        if mask is None and not self.mask_channels:
+            return
+        if mask is None:
+            raise UserError(
+                f"mask: missing, and the denoiser takes {self.mask_channels} mask channel(s); zeros are the null mask"
+            )
+        if not self.mask_channels:
+            raise UserError(
+                f"mask: found one of shape {tuple(mask.shape)}, and the denoiser was trained without masks; leave it"
+                " out, or use a model of boxed or segmented guidance"
+            )
+        if mask.shape != (batch, self.mask_channels, height, width):
+            raise UserError(
+                f"mask: expected shape {(batch, self.mask_channels, height, width)} (images, mask channels, height,"
+                f" width), found {tuple(mask.shape)}"
+            )
+
+    def _denoise(self, x: Tensor, film: Tensor, of_mask: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """Everything that depends on x.
+
+        Args:
+            x: (B, 3, H, W), or (B, 3 + M, H, W) with the mask.
+            film: modulations of all blocks, (B, F).
+            of_mask: `_stem_of_mask` where x has no mask.
+            context: keys and values of all attention layers, (B, T, 2 x the sum of their channels).
+        """
         films = iter(torch.split(film, self.film_widths, dim=1))
-        h = self.stem(F.pixel_unshuffle(x, self.patch_size))
+        contexts = iter(() if context is None else torch.split(context, self.context_widths, dim=2))
+        x = F.pixel_unshuffle(x, self.patch_size)
+        if of_mask is None:
+            h = self.stem(x)
+        else:
+            h = F.conv2d(x, self.stem.weight[:, : self.pixels], self.stem.bias, padding=1) + of_mask
         skips = [h]
         for stage in self.encoder:
-            h = self._run(stage, h, next(films))
+            h = self._run(stage, h, films, contexts)
             skips.append(h)
         for stage in self.middle:
-            h = self._run(stage, h, next(films))
+            h = self._run(stage, h, films, contexts)
         for stage in self.decoder:
             if stage.block.resample == "none":  # type: ignore[union-attr]
                 h = torch.cat([h, skips.pop()], dim=1)
-            h = self._run(stage, h, next(films))
+            h = self._run(stage, h, films, contexts)
         return F.pixel_shuffle(self.head(norm_silu(self.norm, h)), self.patch_size)
 
-    def _run(self, stage: nn.Module, h: Tensor, film: Tensor) -> Tensor:
+    def _run(self, stage: nn.Module, h: Tensor, films: Iterator[Tensor], contexts: Iterator[Tensor]) -> Tensor:
+        film, context = next(films), None if stage.attention is None else next(contexts, None)
         if self.activation_checkpointing and torch.is_grad_enabled():
-            again: Tensor = checkpoint(stage, h, film, use_reentrant=False, preserve_rng_state=self.dropout > 0)
+            again: Tensor = checkpoint(
+                stage, h, film, context, use_reentrant=False, preserve_rng_state=self.dropout > 0
+            )
             return again
-        out: Tensor = stage(h, film)
+        out: Tensor = stage(h, film, context)
         return out

@@ -12,8 +12,9 @@ Positive = Annotated[int, Field(ge=1)]
 class DenoiserConfig(StrictModel):
     """Network, noise schedule and optimisation."""
 
-    variant: Literal["concat"]
-    """Network; `concat` joins the time and guidance embeddings in every block (the paper's Eq. 7, Tables 8-9)."""
+    variant: Literal["concat", "cross_attention"]
+    """Network; `concat` joins the time and guidance embeddings in every block (the paper's Eq. 7, Tables 8-9);
+    `cross_attention` adds tokens of both to its attention layers, for images of several objects."""
     patch_size: Positive
     """Pixels a side folded into channels before the first and after the last convolution; 1 = none (the paper)."""
     base_channels: Positive

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
+from selfguide.core.hardware import compile_mode
 from selfguide.core.seeding import derive_seed
 from selfguide.core.workers import num_parts
 from selfguide.denoiser.batches import Batch, Batches
@@ -26,16 +27,25 @@ class DenoiserModule(pl.LightningModule):
         network: module of `selfguide.denoiser.build`.
         config: the `denoiser` section.
         pixels: uint8 (N, S, S, 3); not part of the module's state.
-        ids: int32 (N,), -1 = null.
+        ids: int32 (N,), -1 = null; or (N, L), sets of ids, -1 = none.
         seed: the run's seed.
+        boxes: int (N, O, 4), see `Batches`; None: the network takes no masks.
     """
 
     abar: Tensor
 
-    def __init__(self, network: nn.Module, config: DenoiserConfig, pixels: Array, ids: Array, seed: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        config: DenoiserConfig,
+        pixels: Array,
+        ids: Array,
+        seed: int,
+        boxes: Array | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.config, self.seed = network, config, seed
-        self.pixels, self.ids = pixels, ids
+        self.pixels, self.ids, self.boxes = pixels, ids, boxes
         table = alpha_bar(config.schedule, config.num_timesteps).float()
         self.register_buffer("abar", table, persistent=False)
         network.activation_checkpointing = config.activation_checkpointing  # type: ignore[assignment]
@@ -61,9 +71,10 @@ class DenoiserModule(pl.LightningModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
             device=self.device,
+            boxes=self.boxes,
         )
         if self.config.compile:
-            self.network.compile(dynamic=False, mode="reduce-overhead" if self.device.type == "cuda" else None)
+            self.network.compile(dynamic=False, mode=compile_mode(self.device))
         restored = getattr(self, "_restored_ema", None)
         self.ema = Ema(self.network, self.config.ema_decay)
         if restored is not None:
@@ -91,7 +102,8 @@ class DenoiserModule(pl.LightningModule):
         weight = loss_weight(self.config.prediction, self.config.min_snr_gamma, abar)
 
         def part_loss(network: nn.Module, rows: slice) -> Tensor:
-            output = network(xt[rows], batch.t[rows], batch.ids[rows])
+            mask = None if batch.mask is None else batch.mask[rows]
+            output = network(xt[rows], batch.t[rows], batch.ids[rows], mask)
             error = F.mse_loss(output.float(), wanted[rows], reduction="none").mean((1, 2, 3))
             return (weight[rows] * error).mean()
 

@@ -7,8 +7,9 @@ from torch import nn
 from selfguide.core.config import nearest
 from selfguide.core.errors import UserError
 from selfguide.denoiser.concat import ConcatUNet
+from selfguide.denoiser.cross_attention import CrossAttentionUNet
 
-DENOISERS: dict[str, type[nn.Module]] = {"concat": ConcatUNet}
+DENOISERS: dict[str, type[nn.Module]] = {"concat": ConcatUNet, "cross_attention": CrossAttentionUNet}
 
 #: Keys of the `denoiser` section that describe the network; the rest describes its training.
 NETWORK_KEYS = (
@@ -28,10 +29,12 @@ def build(config: dict[str, Any]) -> nn.Module:
     """Build an untrained network.
 
     Args:
-        config: `variant`, `image_size` (pixels), `num_ids` (K) and the `NETWORK_KEYS`, as a model's meta.json has them.
+        config: `variant`, `image_size` (pixels), `num_ids` (K), the `NETWORK_KEYS` and, where the condition has a mask,
+            `mask_channels` (M; absent: 0), as a model's meta.json has them.
 
     Returns:
-        A module with `forward(x, t, c)`: float (B, 3, H, W), int64 (B,), int64 (B,) => float (B, 3, H, W).
+        A module with `forward(x, t, c, mask=None)`: float (B, 3, H, W), int64 (B,), int64 (B,) or (B, L), and float
+        (B, M, H, W) where M > 0 => float (B, 3, H, W); and with `unrolled(t, c, mask=None)`, the same along a schedule.
 
     Raises:
         UserError: unknown variant, or an image size that the levels do not divide.

@@ -40,7 +40,7 @@ def train(
 
     Args:
         pixels: uint8 (N, S, S, 3).
-        condition: one id per image.
+        condition: ids and, for boxed guidance, boxes of each image.
         config: the `denoiser` section.
         seed: fixes initial weights, order, time steps, noise, drops and flips.
         out: folder of the trained denoiser.
@@ -49,18 +49,22 @@ def train(
         callbacks: further Lightning callbacks, e.g. previews.
 
     Raises:
-        UserError: sizes that do not fit, a loss that is not finite (the last good state is kept).
+        UserError: sizes that do not fit, boxes of other images, a loss that is not finite (the last good state is
+            kept).
     """
     if len(pixels) != len(condition.ids):
         raise UserError(
             f"data/condition: {len(condition.ids)} ids, data/images has {len(pixels)} images; run `dvc repro condition`"
         )
+    _check_boxes(condition.boxes, pixels)
     settings = config.model_dump(mode="json")
     network_config = {
         "variant": config.variant,
         "image_size": int(pixels.shape[1]),
         "num_ids": condition.num_ids,
         **{key: settings[key] for key in NETWORK_KEYS},
+        # Absent and not 0 without masks: such a model is the same file as before there were any.
+        **({} if condition.boxes is None else {"mask_channels": 1}),
     }
     facts = {
         "config": {key: value for key, value in settings.items() if key not in _HOUSEKEEPING},
@@ -69,9 +73,9 @@ def train(
         "condition": condition.digest,
         "seed": seed,
     }
-    scratch = scratch_folder("denoiser", **facts, code=digest_code("core", "denoiser"))
+    scratch = scratch_folder("denoiser", **facts, code=digest_code("condition", "core", "denoiser"))
     pl.seed_everything(derive_seed(seed, "weights") % 2**32, verbose=False)
-    module = DenoiserModule(build(network_config), config, pixels, condition.ids, seed)
+    module = DenoiserModule(build(network_config), config, pixels, condition.ids, seed, condition.boxes)
 
     states = States(scratch, config.checkpoint_every_steps, config.snapshot_every_steps)
     curve = Curve(scratch / "curve.csv", config.log_every_steps, len(pixels))
@@ -114,3 +118,20 @@ def train(
             },
         )
     shutil.rmtree(scratch)
+
+
+def _check_boxes(boxes: Array | None, pixels: Array) -> None:
+    if boxes is None:
+        return
+    size, remedy = pixels.shape[1], "run `dvc repro condition`"
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or len(boxes) != len(pixels):
+        raise UserError(
+            f"data/condition: boxes of shape {boxes.shape}, expected ({len(pixels)}, objects, 4), one row for each"
+            f" image of data/images; {remedy}"
+        )
+    if boxes.size and (boxes.min() < 0 or boxes.max() > size):
+        row = int(((boxes < 0) | (boxes > size)).any((1, 2)).argmax())
+        raise UserError(
+            f"data/condition: boxes of image {row} are {boxes[row].tolist()}, expected 0 to {size}, the side of the"
+            f" images in data/images; {remedy}"
+        )

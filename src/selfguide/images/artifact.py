@@ -1,4 +1,8 @@
-"""The artifact data/images: pixels, and labels, boxes and masks where they are known."""
+"""The artifact data/images: pixels, and labels, boxes and masks where they are known.
+
+Beside them it says which image of the source each training image is, and which part of it was kept, so that the
+original pixels can be found again (`images.originals`).
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,18 +24,21 @@ Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int32]
 Boxes = NDArray[np.int16]
 Masks = NDArray[np.uint8]
+Rows = NDArray[np.int64]
+Windows = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class ImageSplit:
     """Images and what is known about them; None where nothing is.
 
-    The rows are in random order: any prefix is a random sample.
+    The rows are in random order: any prefix is a random sample. Where a source knows several objects an image, labels
+    and boxes have an axis of O objects, the largest box first.
 
     Attributes:
         pixels: (N, S, S, 3) uint8 RGB.
-        labels: (N,) int32, -1 where unknown.
-        boxes: (N, 4) int16 x0, y0, x1, y1 in pixels, half-open, inside the image.
+        labels: (N,) int32, -1 where unknown; or (N, O), -1 where there are fewer objects.
+        boxes: (N, 4) int16 x0, y0, x1, y1 in pixels, half-open, inside the image; or (N, O, 4); 0, 0, 0, 0 for none.
         masks: (N, S, S) uint8, class id + 1, 0 is background.
     """
 
@@ -45,15 +52,22 @@ class ImageSplit:
 
     def __post_init__(self) -> None:
         n, size = self.pixels.shape[:2]
-        expected = {
-            "pixels": ("uint8", (n, size, size, 3)),
-            "labels": ("int32", (n,)),
-            "boxes": ("int16", (n, 4)),
-            "masks": ("uint8", (n, size, size)),
-        }
+        expected = _layout(n, size, self.num_objects)
         for name, array in self.arrays().items():
             if (str(array.dtype), array.shape) != expected[name]:
                 raise UserError(f"images: {name}: expected {expected[name]}, found {array.dtype}, {array.shape}")
+
+    @property
+    def num_objects(self) -> int | None:
+        """O, or None where labels and boxes have no axis of objects."""
+        if self.labels is not None:
+            return self.labels.shape[1] if self.labels.ndim == 2 else None
+        return self.boxes.shape[1] if self.boxes is not None and self.boxes.ndim == 3 else None
+
+    @property
+    def main_labels(self) -> Labels | None:
+        """(N,) the label of each image's largest object, -1 where there is none; None where no labels are known."""
+        return self.labels if self.labels is None or self.labels.ndim == 1 else self.labels[:, 0]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays that are known, by name."""
@@ -71,6 +85,17 @@ class ImageSplit:
         return ImageSplit(**{name: np.concatenate([split.arrays()[name] for split in splits]) for name in names})
 
 
+def _layout(n: int, size: int, num_objects: int | None) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of each array of a split."""
+    objects = () if num_objects is None else (num_objects,)
+    return {
+        "pixels": ("uint8", (n, size, size, 3)),
+        "labels": ("int32", (n, *objects)),
+        "boxes": ("int16", (n, *objects, 4)),
+        "masks": ("uint8", (n, size, size)),
+    }
+
+
 class SplitWriter:
     """Writes a split into the artifact's folder chunk by chunk; what is known of the first chunk is known of all.
 
@@ -79,6 +104,7 @@ class SplitWriter:
 
     def __init__(self, folder: Path, name: SplitName) -> None:
         self.num_images = 0
+        self.num_objects: int | None = None
         self._folder, self._name = folder, name
         self._writers: dict[str, ArrayWriter] = {}
 
@@ -86,14 +112,16 @@ class SplitWriter:
         self._stack = ExitStack()
         return self
 
-    def append(self, images: ImageSplit) -> None:
-        """Write the next images."""
-        for part, array in images.arrays().items():
+    def append(self, images: ImageSplit, rows: Rows | None = None, windows: Windows | None = None) -> None:
+        """Write the next images and, where given, their rows of the source (n,) and what was kept of them (n, 4)."""
+        places = {name: array for name, array in (("rows", rows), ("windows", windows)) if array is not None}
+        for part, array in {**images.arrays(), **places}.items():
             if part not in self._writers:
                 writer = ArrayWriter(self._folder / _file(self._name, part))
                 self._writers[part] = self._stack.enter_context(writer)
             self._writers[part].append(array)
         self.num_images += len(images)
+        self.num_objects = images.num_objects
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -107,6 +135,7 @@ def write_images_meta(
     num_train: int,
     num_heldout: int,
     num_skipped: int,
+    num_objects: int | None,
     class_names: Sequence[str] | None,
 ) -> None:
     """Write meta.json, last; see ImageSet for the facts."""
@@ -118,6 +147,7 @@ def write_images_meta(
         num_train=num_train,
         num_heldout=num_heldout,
         num_skipped=num_skipped,
+        num_objects=num_objects,
         class_names=list(class_names) if class_names else None,
     )
 
@@ -160,6 +190,7 @@ class ImageSet:
                 num_train=len(self.train),
                 num_heldout=len(self.heldout) if self.heldout else 0,
                 num_skipped=self.num_skipped,
+                num_objects=self.train.num_objects,
                 class_names=self.class_names,
             )
 
@@ -194,18 +225,33 @@ def load_pixels(folder: str | Path, split: SplitName = "train") -> Pixels:
     return open_array(Path(folder) / _file(split, "pixels"), "uint8", (n, size, size, 3), STAGE)
 
 
+def load_rows(folder: str | Path) -> tuple[Rows, Windows]:
+    """Where the training images come from.
+
+    Returns:
+        rows (N,) int64, which image of the source each is; windows (N, 4) int32, the part of it that was kept: x0, y0,
+        x1, y1 in its own pixels, half-open.
+
+    Raises:
+        UserError: the artifact is missing, broken or was not written by the stage.
+    """
+    num = read_meta(folder, KIND, STAGE)["num_train"]
+    rows = open_array(Path(folder) / _file("train", "rows"), "int64", (num,), STAGE)
+    return rows, open_array(Path(folder) / _file("train", "windows"), "int32", (num, 4), STAGE)
+
+
 def _file(split: str, part: str) -> str:
     return f"{split}.npy" if part == "pixels" else f"{split}_{part}.npy"
 
 
 def _open_split(folder: str | Path, split: SplitName, meta: dict[str, Any]) -> ImageSplit:
     n, size = meta[f"num_{split}"], meta["size"]
-    known = {"labels": ("int32", (n,)), "boxes": ("int16", (n, 4)), "masks": ("uint8", (n, size, size))}
+    layout = _layout(n, size, meta.get("num_objects"))
     return ImageSplit(
         load_pixels(folder, split),
         **{
             part: open_array(Path(folder) / _file(split, part), dtype, shape, STAGE)
-            for part, (dtype, shape) in known.items()
-            if _file(split, part) in meta["files"]
+            for part, (dtype, shape) in layout.items()
+            if part != "pixels" and _file(split, part) in meta["files"]
         },
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ from tqdm.auto import tqdm
 from selfguide.core.artifact import replacing
 from selfguide.core.errors import UserError
 from selfguide.core.progress import progress
-from selfguide.core.seeding import numpy_generator
-from selfguide.images.artifact import ImageSet, ImageSplit, Labels, SplitWriter, write_images_meta
+from selfguide.core.seeding import derive_seed, numpy_generator
+from selfguide.images.artifact import ImageSet, ImageSplit, Labels, Rows, SplitWriter, write_images_meta
 from selfguide.images.config import ImagesConfig
 from selfguide.images.decode import Unreadable
+from selfguide.images.geometry import Framing
 from selfguide.images.registry import SOURCES
-from selfguide.images.source import Rows, Source
+from selfguide.images.source import Source
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,11 +29,12 @@ def build(config: ImagesConfig, seed: int, folder: str | Path) -> ImageSet:
     """Read the images that `config` asks for into the artifact data/images.
 
     The choice is made before anything is decoded. Rows come in random order; training images are taken from the front
-    of that order and split-off held-out images from its back, so a larger `num_train` extends a smaller one.
+    of that order and split-off held-out images from its back, so a larger `num_train` extends a smaller one. Several
+    views of the training images are written one view of all after the other, so that any prefix is a random sample.
 
     Args:
         config: section `images`.
-        seed: decides the order, and the content of rendered sources.
+        seed: decides the order, the random crops, and the content of rendered sources.
         folder: the artifact, written whole or not at all.
 
     Returns:
@@ -56,14 +59,20 @@ def build(config: ImagesConfig, seed: int, folder: str | Path) -> ImageSet:
     unreadable: list[Unreadable] = []
     with replacing(folder) as temporary:
         with SplitWriter(temporary, "heldout") as heldout_writer:
-            used = _take(heldout, heldout_order, config.num_heldout, config, heldout_writer, unreadable, heldout_ids)
+            chunks = _Chunks(heldout, _framing(config, seed, "heldout"), unreadable, heldout_ids)
+            used, _ = chunks.take(heldout_order, config.num_heldout, heldout_writer)
         if sources.heldout is None:
             order = order[: len(order) - used]
         with SplitWriter(temporary, "train") as train_writer:
-            _take(train, order, config.num_train, config, train_writer, unreadable)
+            framing = _framing(config, seed, "train")
+            chunks = _Chunks(train, framing, unreadable, places=True)
+            _, rows = chunks.take(order, config.num_train, train_writer)
+            for view in range(1, config.num_views):
+                again = _Chunks(train, dataclasses.replace(framing, view=view), unreadable, places=True)
+                again.take(rows, len(rows), train_writer)
         _report(unreadable, config)
-        _check_readable(train_writer, train, "num_train", config.num_train or 1)
-        _check_readable(heldout_writer, heldout, "num_heldout", config.num_heldout)
+        _check_readable(len(rows), train, "num_train", config.num_train or 1)
+        _check_readable(heldout_writer.num_images, heldout, "num_heldout", config.num_heldout)
         write_images_meta(
             temporary,
             source=config.source,
@@ -71,6 +80,7 @@ def build(config: ImagesConfig, seed: int, folder: str | Path) -> ImageSet:
             num_train=train_writer.num_images,
             num_heldout=heldout_writer.num_images,
             num_skipped=len(unreadable),
+            num_objects=train_writer.num_objects,
             class_names=class_names,
         )
     return ImageSet.load(folder)
@@ -82,41 +92,49 @@ def _order(source: Source, seed: int, split: str) -> Rows:
     return numpy_generator(seed, "images", split).permutation(source.num_images)
 
 
-def _take(
-    source: Source,
-    order: Rows,
-    count: int | None,
-    config: ImagesConfig,
-    writer: SplitWriter,
-    unreadable: list[Unreadable],
-    label_ids: Labels | None = None,
-) -> int:
-    """Write `count` images (None: all) from the front of `order`, the next ones in place of unreadable ones.
+def _framing(config: ImagesConfig, seed: int, split: str) -> Framing:
+    return Framing(config.size, config.crop, config.crop_scale, derive_seed(seed, "images", "crop", split))
 
-    Args:
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Reads images of a source and writes them, chunk by chunk.
+
+    Attributes:
         source: where they come from.
-        order: its rows.
-        count: how many.
-        config: size and crop.
-        writer: where they go.
+        framing: how they become squares.
         unreadable: gathers those that could not be read.
         label_ids: new number of each of the source's labels, the last one for -1; None keeps them. Empty: no labels.
-
-    Returns:
-        how many rows of `order` were used up.
+        places: write also which rows they are, and what was kept of them.
     """
-    wanted = len(order) if count is None else count
-    step = max(_CHUNK_IMAGES, _CHUNK_BYTES // (3 * config.size**2))
-    used = 0
-    with tqdm(total=wanted, desc="images", unit="img", mininterval=1.0, leave=False, disable=not progress()) as bar:
-        while writer.num_images < wanted and used < len(order):
-            rows = order[used : used + min(step, wanted - writer.num_images)]
-            reading = source.read(rows, config.size, config.crop)
-            unreadable += reading.unreadable
-            writer.append(_relabel(reading.images, label_ids))
-            used += len(rows)
-            bar.update(len(reading.images))
-    return used
+
+    source: Source
+    framing: Framing
+    unreadable: list[Unreadable]
+    label_ids: Labels | None = None
+    places: bool = False
+
+    def take(self, order: Rows, count: int | None, writer: SplitWriter) -> tuple[int, Rows]:
+        """Write `count` images (None: all) from the front of `order`, the next ones in place of unreadable ones.
+
+        Returns:
+            how many rows of `order` were used up, and those that were written.
+        """
+        wanted = len(order) if count is None else count
+        step = max(_CHUNK_IMAGES, _CHUNK_BYTES // (3 * self.framing.size**2))
+        used, written, taken = 0, 0, [np.zeros(0, dtype=np.int64)]
+        with tqdm(total=wanted, desc="images", unit="img", mininterval=1.0, leave=False, disable=not progress()) as bar:
+            while written < wanted and used < len(order):
+                rows = order[used : used + min(step, wanted - written)]
+                reading = self.source.read(rows, self.framing)
+                self.unreadable.extend(reading.unreadable)
+                places = (reading.rows, reading.windows) if self.places else ()
+                writer.append(_relabel(reading.images, self.label_ids), *places)
+                used += len(rows)
+                written += len(reading.images)
+                taken.append(reading.rows)
+                bar.update(len(reading.images))
+        return used, np.concatenate(taken)
 
 
 def _check_count(source: Source, key: str, asked: int) -> None:
@@ -124,11 +142,10 @@ def _check_count(source: Source, key: str, asked: int) -> None:
         raise UserError(f"images.{key}: {asked} asked for, but {source.description} holds {source.num_images} images")
 
 
-def _check_readable(writer: SplitWriter, source: Source, key: str, asked: int) -> None:
-    if writer.num_images < asked:
+def _check_readable(found: int, source: Source, key: str, asked: int) -> None:
+    if found < asked:
         raise UserError(
-            f"images.{key}: {asked} asked for, but only {writer.num_images} of {source.description} are readable and "
-            "not in use"
+            f"images.{key}: {asked} asked for, but only {found} of {source.description} are readable and not in use"
         )
 
 

@@ -6,8 +6,10 @@ from pydantic import Field, model_validator
 
 from selfguide.core.config import StrictModel
 
-SourceName = Literal["scenes", "digits", "image_folder", "cifar10", "cifar100", "imagenet32", "imagenet64", "arrays"]
-Crop = Literal["center", "squash"]
+SourceName = Literal[
+    "scenes", "digits", "image_folder", "voc", "coco", "cifar10", "cifar100", "imagenet32", "imagenet64", "arrays"
+]
+Crop = Literal["center", "squash", "random"]
 
 Path = Annotated[str, Field(min_length=1)]
 Paths = Path | Annotated[tuple[Path, ...], Field(min_length=1)] | None
@@ -19,21 +21,39 @@ class ImagesConfig(StrictModel):
     source: SourceName
     """Where the images come from; `scenes` and `digits` need no files."""
     path: Paths
-    """image_folder: a folder, a .zip, or a list of them. arrays: a .npy (memory-mapped) or .npz (read whole). cifar10,
-    cifar100: the folder that holds (or receives) torchvision's files. imagenet32, imagenet64: the folder of the
-    unpacked archives. scenes, digits: null."""
+    """image_folder: a folder, a .zip, or a list of them. voc, coco: a folder or a .zip. arrays: a .npy (memory-mapped)
+    or .npz (read whole). cifar10, cifar100: the folder that holds (or receives) torchvision's files. imagenet32,
+    imagenet64: the folder of the unpacked archives. scenes, digits: null."""
     heldout_path: Paths
     """image_folder, arrays: where held-out images come from; null splits them off at random. Else null."""
+    split: Path | None
+    """voc: which images, a list of ImageSets such as `Main/train` (or `train`), or `segmentation_aug`, every image with
+    a mask in SegmentationClassAug; null: every image with an annotation. coco: a text file with the name of one image a
+    line; null: every image of `annotations`. Else null."""
+    heldout_split: Path | None
+    """voc, coco: the same for held-out images, of the same path; null splits them off at random. Else null."""
+    annotations: Path | None
+    """coco: the JSON of instances. Else null."""
     download: bool
     """cifar10, cifar100: download into `path` when it is not there. Else false."""
     unreadable: Literal["error", "skip"]
-    """A file that cannot be decoded stops the stage, which names all such files, or is left out and counted."""
+    """An image that cannot be decoded, or whose boxes cannot be right, stops the stage, which names all such images, or
+    is left out and counted."""
     size: int = Field(ge=8, le=1024)
     """Side of the square images in pixels."""
     crop: Crop
-    """`center` crops the central square, `squash` changes the aspect ratio; then both resize."""
+    """`center` keeps the central square, `squash` everything, changing the aspect ratio, `random` a square at a random
+    place; then each resizes."""
+    crop_scale: tuple[float, float]
+    """crop `random`: range of the factor by which the square is smaller than the shorter side. The paper's code takes
+    1.05 to 1.25."""
+    num_views: int = Field(ge=1, le=1000)
+    """crop `random`: how often each training image is written, each time with another square. Else 1."""
+    scene_objects: int = Field(ge=1, le=16)
+    """scenes: the largest number of objects in an image. Else 1."""
     num_train: int | None = Field(ge=1)
-    """Number of training images, drawn at random; null takes all that are not held out."""
+    """Number of training images, drawn at random, before `num_views` multiplies them; null takes all that are not held
+    out."""
     num_heldout: int = Field(ge=0)
     """Number of held-out images. cifar10 and cifar100 take them from their test set, imagenet32 and imagenet64 from
     their validation set."""
@@ -41,6 +61,7 @@ class ImagesConfig(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         files = self.source in ("image_folder", "arrays")
+        annotated = self.source in ("voc", "coco")
         cifar = self.source in ("cifar10", "cifar100")
         made_here = self.source in ("scenes", "digits")
         if self.path is None and not made_here:
@@ -50,7 +71,8 @@ class ImagesConfig(StrictModel):
         if isinstance(self.path, tuple) and self.source != "image_folder":
             raise ValueError(f"path: source {self.source} takes one path, not a list")
         if self.heldout_path is not None and not files:
-            raise ValueError(f"heldout_path: source {self.source} brings its own; set heldout_path to null")
+            where = "takes them from path (see heldout_split)" if annotated else "brings its own"
+            raise ValueError(f"heldout_path: source {self.source} {where}; set heldout_path to null")
         if isinstance(self.heldout_path, tuple) and self.source != "image_folder":
             raise ValueError(f"heldout_path: source {self.source} takes one path, not a list")
         if self.heldout_path is not None and self.num_heldout == 0:
@@ -59,4 +81,28 @@ class ImagesConfig(StrictModel):
             raise ValueError(f"download: only cifar10 and cifar100 are downloaded, not {self.source}; set it to false")
         if self.num_train is None and self.source == "scenes":
             raise ValueError("num_train: scenes has no end; set a number, e.g. 5000")
+        self._check_annotated(annotated)
+        self._check_crop(made_here)
+        if self.scene_objects > 1 and self.source != "scenes":
+            raise ValueError(f"scene_objects: source {self.source} draws no scenes; set it to 1")
         return self
+
+    def _check_annotated(self, annotated: bool) -> None:
+        for key in ("split", "heldout_split"):
+            if getattr(self, key) is not None and not annotated:
+                raise ValueError(f"{key}: only voc and coco have splits, not {self.source}; set it to null")
+        if self.heldout_split is not None and self.num_heldout == 0:
+            raise ValueError("num_heldout: heldout_split is given, but 0 images are asked of it; set one or the other")
+        if self.source == "coco" and self.annotations is None:
+            raise ValueError("annotations: source coco needs the JSON of instances, found null")
+        if self.source != "coco" and self.annotations is not None:
+            raise ValueError(f"annotations: only coco reads a JSON, not {self.source}; set it to null")
+
+    def _check_crop(self, made_here: bool) -> None:
+        if self.crop == "random" and made_here:
+            raise ValueError(f"crop: images of {self.source} are whole squares; set it to center")
+        low, high = self.crop_scale
+        if not 1 <= low <= high <= 100:
+            raise ValueError(f"crop_scale: expected two factors, 1 <= low <= high <= 100, found {low}, {high}")
+        if self.num_views > 1 and self.crop != "random":
+            raise ValueError(f"num_views: {self.crop} gives one view of an image; set it to 1, or crop to random")

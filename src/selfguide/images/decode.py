@@ -12,9 +12,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from selfguide.core.progress import progress
-from selfguide.images.artifact import Pixels
-from selfguide.images.config import Crop
-from selfguide.images.geometry import View, fit
+from selfguide.images.artifact import Pixels, Windows
+from selfguide.images.geometry import Framing, View, fit
 
 _CHUNK = 16
 _MAX_THREADS = 8  # small images are bound by the interpreter's lock: more threads only contend for it
@@ -26,6 +25,10 @@ class Unreadable:
 
     name: str
     reason: str
+
+
+class FaultError(Exception):
+    """What is wrong with one image, in words that need no name of an error before them."""
 
 
 def decode(data: bytes) -> Image.Image:
@@ -77,31 +80,35 @@ def _to_8_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
 def read_pixels(
     read: Callable[[int], Image.Image],
     rows: NDArray[np.int64],
-    size: int,
-    crop: Crop,
+    framing: Framing,
     name: Callable[[int], str],
-) -> tuple[Pixels, NDArray[np.bool_], list[Unreadable]]:
+) -> tuple[Pixels, Windows, NDArray[np.bool_], list[Unreadable]]:
     """Read, crop and resize images on all cores; the result does not depend on how many there are.
 
     Args:
         read: gives image `row` as RGB; called from several threads (PIL decodes and resizes outside of the GIL).
         rows: (n,) which images.
-        size: side of the result.
-        crop: see `geometry.window`.
+        framing: what is kept of each, and the side of the result.
         name: gives the name of image `row`, for messages.
 
     Returns:
-        pixels (n, S, S, 3) in the order of `rows`; readable (n,), false where `read` failed; and the failures in order.
+        pixels (n, S, S, 3) in the order of `rows`; windows (n, 4) that were kept; readable (n,), false where `read`
+        failed; and the failures in order.
     """
+    size = framing.size
     pixels = np.zeros((len(rows), size, size, 3), dtype=np.uint8)
+    windows = np.zeros((len(rows), 4), dtype=np.int32)
     readable = np.ones(len(rows), dtype=np.bool_)
 
     def work(position: int) -> None:
-        pixels[position] = np.asarray(fit(View(read(int(rows[position]))), size, crop).image)
+        image = read(int(rows[position]))
+        kept = framing.window(*image.size, int(rows[position]))
+        pixels[position] = np.asarray(fit(View(image), size, kept).image)
+        windows[position] = kept
 
     failures = in_threads(work, len(rows), bar=False)
     readable[list(failures)] = False
-    return pixels, readable, [Unreadable(name(int(rows[position])), why) for position, why in failures.items()]
+    return pixels, windows, readable, [Unreadable(name(int(rows[position])), why) for position, why in failures.items()]
 
 
 def in_threads(work: Callable[[int], None], num_images: int, *, bar: bool = True) -> dict[int, str]:
@@ -140,4 +147,6 @@ def in_threads(work: Callable[[int], None], num_images: int, *, bar: bool = True
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
+    if isinstance(error, FaultError):
+        return str(error)
     return f"{type(error).__name__}: {error}"

@@ -1,15 +1,18 @@
 """Crop, resize and flip of an image together with its box and its mask.
 
 Pixel (i, j) covers [j, j+1) x [i, i+1). Images are resampled with antialiasing, masks take the nearest pixel, and boxes
-(x0, y0, x1, y1, half-open) grow to whole pixels and are clipped to the image.
+(x0, y0, x1, y1, half-open) grow to whole pixels and are clipped to the image. A box that a crop removes becomes empty:
+0, 0, 0, 0.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from selfguide.core.seeding import numpy_generator
 from selfguide.images.config import Crop
 
 Box = tuple[int, int, int, int]
@@ -24,38 +27,71 @@ class View:
     mask: Image.Image | None = None
 
 
-def window(width: int, height: int, crop: Crop) -> Box:
-    """The part of a width x height image that is kept: all of it (`squash`) or the central square (`center`)."""
-    if crop == "squash":
-        return 0, 0, width, height
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return left, top, left + side, top + side
+@dataclass(frozen=True)
+class Framing:
+    """How an image becomes a square.
 
-
-def fit(view: View, size: int, crop: Crop) -> View:
-    """Crop and resize to size x size.
-
-    A box that the crop removes becomes empty: x0 == x1 or y0 == y1.
+    Attributes:
+        size: its side in pixels.
+        crop: `center` keeps the central square, `squash` everything; `random` a square at a random place, whose side is
+            the image's shorter side over a random factor.
+        scale: `random` alone, the range of that factor, as the paper's code scales the shorter side to 1.05 to 1.25
+            times what it then crops.
+        seed: `random` alone, of the draws.
+        view: `random` alone, which of several windows of one image.
     """
-    kept = window(*view.image.size, crop)
+
+    size: int
+    crop: Crop
+    scale: tuple[float, float] = (1.05, 1.25)
+    seed: int = 0
+    view: int = 0
+
+    def window(self, width: int, height: int, row: int) -> Box:
+        """The part of a width x height image that is kept; `random` depends on (seed, row, view) alone."""
+        if self.crop == "squash":
+            return 0, 0, width, height
+        side = min(width, height)
+        if self.crop == "center":
+            left, top = (width - side) // 2, (height - side) // 2
+        else:
+            generator = numpy_generator(self.seed, "window", row, self.view)
+            side = max(1, round(side / generator.uniform(*self.scale)))
+            left, top = (int(generator.integers(0, extent - side, endpoint=True)) for extent in (width, height))
+        return left, top, left + side, top + side
+
+
+def fit(view: View, size: int, kept: Box) -> View:
+    """Keep the part `kept` of an image, its box and its mask, and resize it to size x size."""
+    box: Box | None = None
+    if view.box is not None:
+        x0, y0, x1, y1 = fit_boxes(np.array(view.box), kept, size).tolist()
+        box = (x0, y0, x1, y1)
     return View(
         image=view.image.resize((size, size), Image.Resampling.BICUBIC, box=kept),
-        box=None if view.box is None else _fit_box(view.box, kept, size),
+        box=box,
         mask=None if view.mask is None else view.mask.resize((size, size), Image.Resampling.NEAREST, box=kept),
     )
 
 
-def _fit_box(box: Box, kept: Box, size: int) -> Box:
-    fitted = []
-    for axis in (0, 1):
-        start, side = kept[axis], kept[axis + 2] - kept[axis]
-        low, high = max(box[axis], start) - start, min(box[axis + 2], start + side) - start
-        # Whole-number arithmetic: floor and ceiling are exact.
-        low, high = low * size // side, -(-high * size // side)
-        fitted.append((low, high) if low < high else (0, 0))
-    (x0, x1), (y0, y1) = fitted
-    return x0, y0, x1, y1
+def fit_boxes(boxes: NDArray[Any], kept: Box | NDArray[Any], size: int) -> NDArray[Any]:
+    """Where boxes lie in the size x size square that the part `kept` of their image becomes.
+
+    Args:
+        boxes: (..., 4) whole numbers, half-open, in pixels of the image; they may reach out of it, or be empty.
+        kept: the window, or windows that broadcast against the boxes, e.g. (N, 4), or (N, 1, 4) for (N, O, 4).
+        size: side of the square in pixels.
+
+    Returns:
+        (..., 4) of the boxes' type, grown to whole pixels and clipped; 0, 0, 0, 0 where nothing is left.
+    """
+    window, given = np.asarray(kept, dtype=np.int64), boxes.astype(np.int64)
+    start, side = window[..., :2], window[..., 2:] - window[..., :2]
+    low, high = np.maximum(given[..., :2] - start, 0), np.minimum(given[..., 2:] - start, side)
+    left = np.all(low < high, axis=-1, keepdims=True)
+    # Whole-number arithmetic: floor and ceiling are exact.
+    fitted = np.concatenate([low * size // side, -(-high * size // side)], axis=-1)
+    return np.where(left, fitted, 0).astype(boxes.dtype)
 
 
 def flip(
@@ -68,7 +104,7 @@ def flip(
 
     Args:
         pixels: (N, S, S, 3).
-        boxes: (N, 4) half-open, or None.
+        boxes: (N, 4) or (N, O, 4) half-open, or None; empty ones stay as they are.
         masks: (N, S, S), or None.
         chosen: (N,).
 
@@ -77,9 +113,11 @@ def flip(
     """
     pixels = np.where(chosen[:, None, None, None], pixels[:, :, ::-1], pixels)
     if boxes is not None:
-        x0, y0, x1, y1 = boxes.T
+        x0, y0, x1, y1 = np.moveaxis(boxes, -1, 0)
         width = np.int16(pixels.shape[2])
-        boxes = np.where(chosen[:, None], np.stack([width - x1, y0, width - x0, y1], axis=1), boxes)
+        mirrored = np.stack([width - x1, y0, width - x0, y1], axis=-1)
+        there = ((x0 < x1) & (y0 < y1))[..., None]
+        boxes = np.where(chosen.reshape(-1, *[1] * (boxes.ndim - 1)) & there, mirrored, boxes)
     if masks is not None:
         masks = np.where(chosen[:, None, None], masks[:, :, ::-1], masks)
     return pixels, boxes, masks

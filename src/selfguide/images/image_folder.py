@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image
 
 from selfguide.core.errors import UserError
-from selfguide.images.artifact import ImageSplit
-from selfguide.images.config import Crop, ImagesConfig, Paths
+from selfguide.images.artifact import ImageSplit, Rows
+from selfguide.images.config import ImagesConfig, Paths
 from selfguide.images.decode import decode, read_pixels
-from selfguide.images.source import Reading, Rows, Sources
+from selfguide.images.geometry import Framing
+from selfguide.images.source import Reading, Sources
 
 _LOG = logging.getLogger(__name__)
 _NOT_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # PIL names these formats, but other programs must read them
@@ -53,15 +54,17 @@ class ImageFolder:
             ids = {name: label for label, name in enumerate(names)}
             self._labels = np.array([ids.get(entry.class_name, -1) for entry in entries], dtype=np.int32)
 
-    def read(self, rows: Rows, size: int, crop: Crop) -> Reading:
+    def read(self, rows: Rows, framing: Framing) -> Reading:
         """Decode the rows."""
-
-        def image(row: int) -> Image.Image:
-            return decode(self._entries[row].read())
-
-        pixels, readable, unreadable = read_pixels(image, rows, size, crop, lambda row: self._entries[row].name)
+        read = read_pixels(self.original, rows, framing, lambda row: self._entries[row].name)
+        pixels, windows, readable, unreadable = read
         labels = self._labels[rows] if self.class_names else None
-        return Reading(ImageSplit(pixels, labels).take(readable), tuple(unreadable))
+        images = ImageSplit(pixels, labels).take(readable)
+        return Reading(images, rows[readable], windows[readable], tuple(unreadable))
+
+    def original(self, row: int) -> Image.Image:
+        """Decode image `row`."""
+        return decode(self._entries[row].read())
 
 
 def open_image_folder(config: ImagesConfig, seed: int) -> Sources:
@@ -100,8 +103,8 @@ def list_images(where: str, roots: tuple[str, ...]) -> list[Entry]:
     other: Counter[str] = Counter()
     extensions = _extensions()
     for root in roots:
-        files = _files(f"{where}: {root}", root)
-        visible = {PurePosixPath(name): read for name, read in files.items() if not _hidden(name)}
+        files = files_of(f"{where}: {root}", root)
+        visible = {PurePosixPath(name): read for name, read in files.items() if not hidden(name)}
         images = sorted(path for path in visible if path.suffix.lower() in extensions)
         suffixes = (path.suffix.lower() or "no extension" for path in visible)
         other.update(suffix for suffix in suffixes if suffix not in extensions)
@@ -119,8 +122,16 @@ def list_images(where: str, roots: tuple[str, ...]) -> list[Entry]:
     return entries
 
 
-def _files(where: str, root: str) -> dict[str, Callable[[], bytes]]:
-    """Path inside the root (with forward slashes) => a function that reads it."""
+def files_of(where: str, root: str) -> dict[str, Callable[[], bytes]]:
+    """Path inside the root, a folder or .zip, (with forward slashes) => a function that reads it.
+
+    Args:
+        where: names the setting and the root in messages.
+        root: the folder or .zip.
+
+    Raises:
+        UserError: it is missing, or neither.
+    """
     path = Path(root).expanduser()
     if path.is_dir():
 
@@ -143,7 +154,8 @@ def _files(where: str, root: str) -> dict[str, Callable[[], bytes]]:
     return {info.filename: reader(info) for info in archive.infolist() if not info.is_dir()}
 
 
-def _hidden(name: str) -> bool:
+def hidden(name: str) -> bool:
+    """Whether a path inside a root is one that its owner does not see."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 

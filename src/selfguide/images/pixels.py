@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfguide.images.artifact import ImageSplit, Labels, Pixels
-from selfguide.images.config import Crop
+from selfguide.images.artifact import ImageSplit, Labels, Pixels, Rows
 from selfguide.images.decode import read_pixels
-from selfguide.images.source import Reading, Rows
+from selfguide.images.geometry import Framing
+from selfguide.images.source import Reading
 
 
 class PixelSource:
@@ -29,17 +29,19 @@ class PixelSource:
         self.class_names = None if class_names is None else tuple(class_names)
         self._pixels, self._labels = pixels, labels
 
-    def read(self, rows: Rows, size: int, crop: Crop) -> Reading:
+    def read(self, rows: Rows, framing: Framing) -> Reading:
         """Crop and resize the rows."""
         labels = None if self._labels is None else self._labels[rows]
-        if self._pixels.shape[1:3] == (size, size):
-            return Reading(ImageSplit(self._gather(rows), labels))
+        size = framing.size
+        if self._pixels.shape[1:3] == (size, size) and framing.crop != "random":
+            windows = np.tile(np.array([0, 0, size, size], dtype=np.int32), (len(rows), 1))
+            return Reading(ImageSplit(self._gather(rows), labels), rows, windows)
+        pixels, windows, _, _ = read_pixels(self.original, rows, framing, str)
+        return Reading(ImageSplit(pixels, labels), rows, windows)
 
-        def image(row: int) -> Image.Image:
-            return Image.fromarray(np.ascontiguousarray(self._pixels[row])).convert("RGB")
-
-        pixels, _, _ = read_pixels(image, rows, size, crop, str)
-        return Reading(ImageSplit(pixels, labels))
+    def original(self, row: int) -> Image.Image:
+        """Image `row` as RGB."""
+        return Image.fromarray(np.ascontiguousarray(self._pixels[row])).convert("RGB")
 
     def _gather(self, rows: Rows) -> Pixels:
         pixels = np.empty((len(rows), *self._pixels.shape[1:3], 3), dtype=np.uint8)

@@ -4,17 +4,21 @@ from collections.abc import Callable
 
 from selfguide.images.arrays import open_arrays
 from selfguide.images.cifar import open_cifar
+from selfguide.images.coco import open_coco
 from selfguide.images.config import ImagesConfig, SourceName
 from selfguide.images.digits import open_digits
 from selfguide.images.image_folder import open_image_folder
 from selfguide.images.imagenet import open_imagenet
 from selfguide.images.scenes import open_scenes
 from selfguide.images.source import Sources
+from selfguide.images.voc import open_voc
 
 SOURCES: dict[SourceName, Callable[[ImagesConfig, int], Sources]] = {
     "scenes": open_scenes,
     "digits": open_digits,
     "image_folder": open_image_folder,
+    "voc": open_voc,
+    "coco": open_coco,
     "cifar10": open_cifar,
     "cifar100": open_cifar,
     "imagenet32": open_imagenet,

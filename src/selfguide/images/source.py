@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
-from selfguide.images.artifact import ImageSplit
-from selfguide.images.config import Crop
+from selfguide.images.artifact import ImageSplit, Rows, Windows
 from selfguide.images.decode import Unreadable
-
-Rows = NDArray[np.int64]
+from selfguide.images.geometry import Framing
 
 
 @dataclass(frozen=True)
@@ -19,10 +16,14 @@ class Reading:
 
     Attributes:
         images: the readable ones, in the order asked for, with all that the source knows about them.
+        rows: (n,) their rows.
+        windows: (n, 4) int32, the part of each that was kept, in its own pixels.
         unreadable: the others.
     """
 
     images: ImageSplit
+    rows: Rows
+    windows: Windows
     unreadable: tuple[Unreadable, ...] = ()
 
 
@@ -41,12 +42,16 @@ class Source(Protocol):
     class_names: tuple[str, ...] | None
     independent: bool
 
-    def read(self, rows: Rows, size: int, crop: Crop) -> Reading:
-        """Read the images at `rows` (n,), cropped and resized to size x size.
+    def read(self, rows: Rows, framing: Framing) -> Reading:
+        """Read the images at `rows` (n,), cropped and resized as `framing` says.
 
         Raises:
             UserError: the source as a whole cannot be read; single unreadable images are returned instead.
         """
+        ...
+
+    def original(self, row: int) -> Image.Image | None:
+        """Image `row` as it is, upright, RGB, of which windows are parts; None: the source keeps no such thing."""
         ...
 
 

@@ -54,14 +54,17 @@ def agreement(ids: Array, nearest_ids: Array) -> float:
     """Share of images whose nearest real image has their own id.
 
     Args:
-        ids: (M,) id that each image was asked for, or has; those with -1, the null condition, are left out.
-        nearest_ids: (M,) id of its nearest real image, other than itself.
+        ids: (M,) id that each image was asked for, or has; those with -1, the null condition, are left out. (M, L) of
+            images with several ids, which count one by one.
+        nearest_ids: (M,) or (M, L), ids of its nearest real image, other than itself.
 
     Returns:
         0..1, or NaN when every id is -1.
     """
+    ids, nearest_ids = _sets(ids), _sets(nearest_ids)
     asked = ids >= 0
-    return float((ids == nearest_ids)[asked].mean()) if asked.any() else float("nan")
+    found = (ids[:, :, None] == nearest_ids[:, None]).any(axis=2)
+    return float(found[asked].mean()) if asked.any() else float("nan")
 
 
 def per_cluster(
@@ -76,9 +79,10 @@ def per_cluster(
 
     Args:
         fake_features: floating point (M, D).
-        fake_ids: (M,) integer, the id that each sample was asked for.
+        fake_ids: (M,) integer, the id that each sample was asked for; (M, L), -1 behind the last, of images with
+            several: they count for each.
         real_features: floating point (N, D).
-        real_ids: (N,) integer.
+        real_ids: (N,) or (N, L) integer.
         nearest_indices: (M,) row of the real image nearest to each sample.
         real_nearest_indices: (N,) row of the real image nearest to each real image, other than itself.
 
@@ -92,8 +96,9 @@ def per_cluster(
         found = [len(other) for other in others]
         if found != [len(ids)] * 2:
             raise UserError(f"{what}: expected features and nearest images of {len(ids)} ids, found {found}")
-    every = np.union1d(fake_ids, real_ids).astype(np.int64)
-    fake_rows, real_rows = _rows(fake_ids, every), _rows(real_ids, every)
+    pairs = _pairs(fake_ids), _pairs(real_ids)
+    every = np.union1d(pairs[0][1], pairs[1][1])
+    fake_rows, real_rows = (np.split(rows, np.searchsorted(values, every[1:])) for rows, values in pairs)
     kid = np.full(len(every), np.nan)
     for group, (fake, real) in enumerate(zip(fake_rows, real_rows, strict=True)):
         if min(len(fake), len(real)) >= 2:
@@ -104,16 +109,26 @@ def per_cluster(
         num_real=np.array([len(rows) for rows in real_rows])[order],
         num_samples=np.array([len(rows) for rows in fake_rows])[order],
         kid=kid[order],
-        agreement=_shares(fake_rows, fake_ids, real_ids[nearest_indices])[order],
-        agreement_real=_shares(real_rows, real_ids, real_ids[real_nearest_indices])[order],
+        agreement=_shares(every, fake_rows, real_ids[nearest_indices])[order],
+        agreement_real=_shares(every, real_rows, real_ids[real_nearest_indices])[order],
     )
 
 
-def _rows(ids: Array, every: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Rows of `ids` that equal each of `every`, which is sorted and holds them all."""
-    order = np.argsort(ids, kind="stable")
-    return np.split(order, np.searchsorted(ids[order], every[1:]))
+def _sets(ids: Array) -> Array:
+    return ids if ids.ndim == 2 else ids[:, None]
 
 
-def _shares(rows: list[NDArray[np.int64]], ids: Array, nearest_ids: Array) -> NDArray[np.float64]:
-    return np.array([agreement(ids[group], nearest_ids[group]) for group in rows])
+def _pairs(ids: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every image with each of its ids, or with -1 where it has none: rows and ids, sorted by id."""
+    sets = _sets(ids)
+    has = sets >= 0
+    has[:, 0] |= ~has.any(axis=1)
+    rows, places = np.nonzero(has)
+    values = sets[rows, places]
+    order = np.argsort(values, kind="stable")
+    return rows[order], values[order].astype(np.int64)
+
+
+def _shares(every: NDArray[np.int64], rows: list[NDArray[np.int64]], nearest_ids: Array) -> NDArray[np.float64]:
+    ids = (np.full(len(group), value) for value, group in zip(every, rows, strict=True))
+    return np.array([agreement(asked, nearest_ids[group]) for asked, group in zip(ids, rows, strict=True)])

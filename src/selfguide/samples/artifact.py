@@ -1,7 +1,8 @@
 """Samples on disk.
 
 images.npy  uint8 (M, S, S, 3), num_seeds equal parts one after the other
-ids.npy     int32 (M,), the condition of each image, -1 = null
+ids.npy     int32 (M,), the condition of each image, -1 = null; (M, L) where images have up to L ids
+boxes.npy   int16 (M, O, 4), the boxes that were asked for; boxed guidance alone
 meta.json   num_seeds, w, sampler settings, seed, the model's digest
 """
 
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selfguide.annotations.artifact import open_signal
 from selfguide.core.artifact import Array, open_array, read_meta
 
 KIND = "samples"
@@ -16,10 +18,11 @@ KIND = "samples"
 
 @dataclass(frozen=True)
 class Samples:
-    """Generated images, the ids that they were generated for, and meta.json."""
+    """Generated images, the ids and boxes that they were generated for, and meta.json."""
 
     images: Array
     ids: Array
+    boxes: Array | None
     meta: dict[str, Any]
 
     @property
@@ -37,4 +40,5 @@ class Samples:
         folder = Path(folder)
         meta = read_meta(folder, KIND, "samples")
         images = open_array(folder / "images.npy", "uint8", (None, None, None, 3), "samples")
-        return cls(images, open_array(folder / "ids.npy", "int32", (len(images),), "samples"), meta)
+        ids, boxes = open_signal(folder, meta, "samples")
+        return cls(images, ids, boxes, meta)

@@ -6,6 +6,8 @@ import os
 import torch
 from torch import nn
 
+from selfguide.core.hardware import uses_cuda
+
 log = logging.getLogger(__name__)
 
 #: On a CPU, larger batches are no faster.
@@ -24,8 +26,7 @@ def auto_batch_size(network: nn.Module, image_size: int) -> int:
         network: the denoiser; may be moved to the GPU.
         image_size: side in pixels.
     """
-    accelerator = os.environ.get("SELFGUIDE_ACCELERATOR", "auto")
-    if accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
+    if not uses_cuda():
         return CPU
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     few, more = (_peak(network.to(device), image_size, rows, device) for rows in (16, 32))
@@ -45,5 +46,8 @@ def _peak(network: nn.Module, image_size: int, rows: int, device: torch.device) 
     x = torch.zeros(rows, 3, image_size, image_size, device=device)
     null = torch.full((rows,), -1, device=device)
     torch.cuda.reset_peak_memory_stats(device)
-    network(x, torch.zeros_like(null), null)
+    channels: int = getattr(network, "mask_channels", 0)
+    mask = torch.zeros(rows, channels, image_size, image_size, device=device) if channels else None
+    # As samplers call it: what is computed once per image, and kept, counts.
+    network.unrolled(null[:1].clamp(min=0), null, mask)(x, 0)  # type: ignore[operator]
     return torch.cuda.max_memory_allocated(device)

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from selfguide.core.config import Precision, StrictModel
 
 Positive = Annotated[int, Field(ge=1)]
+Id = Annotated[int, Field(ge=0)]
 
 
 class SamplesConfig(StrictModel):
@@ -35,8 +36,12 @@ class SamplesConfig(StrictModel):
     """Averaged weights (the paper's text) or the last ones (what its code measured)."""
     clip: bool
     """Clip each step's estimate of x0 to [-1, 1]; eps is then recomputed from it."""
-    ids: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None
-    """Condition ids, repeated in turn; null = drawn from the training set's empirical distribution."""
+    ids: Annotated[tuple[Id | tuple[Id, ...], ...], Field(min_length=1)] | None
+    """Condition ids, repeated in turn, each a number or, for images of several classes, a list; null = drawn from the
+    training set's empirical distribution, together with the boxes."""
+    boxes: Annotated[tuple[tuple[int, int, int, int], ...], Field(min_length=1)] | None
+    """Boxes x0, y0, x1, y1 in pixels, half-open, repeated in turn, for boxed guidance; null = drawn with the ids, or,
+    where these are given, from the training images of the same id."""
     precision: Precision
     """Precision of the network's forward passes; the sampler's own arithmetic stays float32."""
     compile: bool

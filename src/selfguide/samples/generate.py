@@ -6,43 +6,31 @@ Under several ranks each draws its own batches of the same sample; a killed run 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from selfguide.annotations.artifact import save_signal
 from selfguide.condition.artifact import Condition
-from selfguide.core.artifact import Array, replacing, save_array, write_meta
+from selfguide.core.artifact import replacing, write_meta
 from selfguide.core.rows import fill_rows
 from selfguide.core.scratch import digest_code, scratch_folder
-from selfguide.core.seeding import numpy_generator
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.samples.artifact import KIND
 from selfguide.samples.batch_size import auto_batch_size
 from selfguide.samples.compilation import compile_steps
+from selfguide.samples.conditions import Conditions, draw_conditions
 from selfguide.samples.config import SamplesConfig
 from selfguide.samples.generator import Generator, Settings
-
-
-def draw_ids(condition: Condition, num_images: int, seed: int, given: tuple[int, ...] | None = None) -> Array:
-    """The condition of each sample: int32 (M,).
-
-    Args:
-        condition: its ids are the empirical distribution.
-        num_images: M; a larger M extends a smaller one.
-        seed: of the draw.
-        given: ids to repeat in turn instead.
-    """
-    if given is not None:
-        return np.resize(np.asarray(given, np.int32), num_images)
-    rows = numpy_generator(seed, "sampled conditions").integers(len(condition.ids), size=num_images)
-    return np.asarray(condition.ids[rows])
+from selfguide.samples.pictures import repeated, save_conditions
 
 
 def fill_samples(
     denoiser: Denoiser,
-    ids: Array,
+    conditions: Conditions,
     w: float,
     seed: int,
     config: SamplesConfig,
@@ -50,9 +38,9 @@ def fill_samples(
     num_seeds: int = 1,
     weak: Denoiser | None = None,
 ) -> Callable[[Path], None] | None:
-    """Draw one image per id; see `selfguide.core.rows.fill_rows` for what is returned.
+    """Draw one image per condition; see `selfguide.core.rows.fill_rows` for what is returned.
 
-    The ids are num_seeds equal parts; part r is drawn with seed + r, its images counted from 0. The weak model is for
+    They are num_seeds equal parts; part r is drawn with seed + r, its images counted from 0. The weak model is for
     `samples.guiding: weak_model`.
     """
     if config.guiding != "weak_model":
@@ -61,18 +49,19 @@ def fill_samples(
     generator = Generator(denoiser, *networks)
     settings = Settings.of(config, w)
     generator.check_settings(settings)
-    chosen = torch.from_numpy(generator.check_ids(ids))
+    ids, masks = generator.signal(conditions)
     size = generator.image_size
     batch_size = auto_batch_size(networks[0], size) if config.batch_size == "auto" else config.batch_size
     if config.compile:
         for network in networks:
             compile_steps(network)
 
-    num = len(ids) // num_seeds
+    num = len(conditions) // num_seeds
 
     def draw(start: int, stop: int, device: torch.device) -> Tensor:
         indices = torch.arange(start, stop) % num
-        return generator.sample_batch(chosen[start:stop].to(device), indices, seed + start // num, settings)
+        mask = None if masks is None else masks(start, stop).to(device)
+        return generator.sample_batch(ids[start:stop].to(device), indices, seed + start // num, settings, mask)
 
     def function(start: int, stop: int, device: torch.device) -> Mapping[str, Tensor]:
         edges = [start, *range((start // num + 1) * num, stop, num), stop]  # a batch may span two seeds
@@ -83,16 +72,17 @@ def fill_samples(
         denoiser=denoiser.digest,
         step=denoiser.step,
         weak=None if weak is None else [weak.digest, weak.step, weak.network],
-        ids=ids.tolist(),
+        ids=conditions.ids.tolist(),
+        boxes=None if conditions.boxes is None else conditions.boxes.tolist(),
         w=w,
         seed=seed,
         num_seeds=num_seeds,
         config={**config.model_dump(mode="json"), "batch_size": batch_size},
-        code=digest_code("core", "denoiser", "samples"),
+        code=digest_code("condition", "core", "denoiser", "samples"),
     )
     outputs = {"images": ((size, size, 3), "uint8")}
     return fill_rows(
-        networks, function, len(ids), outputs, batch_size, scratch, description, precision=config.precision
+        networks, function, len(conditions), outputs, batch_size, scratch, description, precision=config.precision
     )
 
 
@@ -103,11 +93,13 @@ def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, conf
         Whether this is rank 0, which wrote it.
 
     Raises:
-        UserError: ids or settings out of range, or no weak model where one is asked for.
+        UserError: ids, boxes or settings out of range, or no weak model where one is asked for.
     """
     seeds = range(seed, seed + config.num_seeds)
-    ids = np.concatenate([draw_ids(condition, config.num_images, each, config.ids) for each in seeds])
-    move = fill_samples(denoiser, ids, w, seed, config, "samples", config.num_seeds, denoiser.weak())
+    conditions = Conditions.concatenate(
+        [draw_conditions(condition, config.num_images, each, config.ids, config.boxes) for each in seeds]
+    )
+    move = fill_samples(denoiser, conditions, w, seed, config, "samples", config.num_seeds, denoiser.weak())
     if move is None:
         return False
     facts: dict[str, Any] = {
@@ -120,6 +112,30 @@ def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, conf
     }
     with replacing(out) as temporary:
         move(temporary)
-        save_array(temporary / "ids.npy", ids.astype(np.int32))
-        write_meta(temporary, KIND, num_images=len(ids), **facts)
+        shapes = save_signal(temporary, conditions.ids, conditions.boxes)
+        write_meta(temporary, KIND, num_images=len(conditions), **facts, **shapes)
     return True
+
+
+#: Conditions, and samples of each, in the picture of boxed guidance.
+_ROWS, _COLUMNS = 8, 8
+
+
+def draw_condition_rows(
+    denoiser: Denoiser, condition: Condition, w: float, seed: int, config: SamplesConfig, picture: Path
+) -> None:
+    """Draw several images of each of the first conditions of `generate`, for the picture of boxed guidance.
+
+    A box is hardly ever drawn twice, so the samples themselves do not show what varies under one condition.
+
+    Args:
+        denoiser, condition, w, seed, config: as for `generate`; the condition has boxes.
+        picture: PNG that rank 0 writes.
+    """
+    drawn = draw_conditions(condition, config.num_images, seed, config.ids, config.boxes)
+    asked = repeated(drawn, _ROWS, _COLUMNS)
+    move = fill_samples(denoiser, asked, w, seed, config, "rows", weak=denoiser.weak())
+    if move is not None:
+        with TemporaryDirectory() as folder:
+            move(Path(folder))
+            save_conditions(picture, np.load(Path(folder) / "images.npy"), asked, _COLUMNS)

@@ -1,7 +1,7 @@
 """A trained model, ready to sample from Python: `selfguide.load("models/checkpoint").sample(ids=[3, 3], w=2)`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from selfguide.condition.mask import box_masks
 from selfguide.core.artifact import Array
 from selfguide.core.config import nearest
 from selfguide.core.errors import UserError
@@ -16,6 +17,7 @@ from selfguide.core.pixels import to_uint8
 from selfguide.core.workers import in_threads, num_parts
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.denoiser.schedule import alpha_bar
+from selfguide.samples.conditions import Boxes, Conditions, Ids, as_boxes, as_ids
 from selfguide.samples.config import SamplesConfig, check_interval
 from selfguide.samples.guidance import acts_at, guided_model
 from selfguide.samples.levels import Levels
@@ -64,6 +66,7 @@ class Generator:
 
     Attributes:
         num_ids: K; ids run from 0 to K - 1, and -1 is the null condition.
+        boxed: whether images are asked for with boxes, too.
         image_size: side in pixels.
     """
 
@@ -71,15 +74,17 @@ class Generator:
         self.network, self.weak, self.prediction = network, weak, denoiser.prediction
         self.num_ids: int = denoiser.network["num_ids"]
         self.image_size: int = denoiser.network["image_size"]
+        self.boxed = denoiser.network["mask_channels"] > 0
         self.abar = alpha_bar(denoiser.schedule, denoiser.num_timesteps)
 
     def sample(
         self,
-        ids: Sequence[int] | Array,
+        ids: Ids,
         w: float = 2.0,
         num_steps: int = 50,
         seed: int = 0,
         *,
+        boxes: Boxes | None = None,
         sampler: str = "ddim",
         eta: float = 0.0,
         clip: bool = True,
@@ -88,13 +93,16 @@ class Generator:
         first_index: int = 0,
         batch_size: int = 256,
     ) -> Array:
-        """Draw one image per id.
+        """Draw one image per id, or per id and box.
 
         Args:
-            ids: condition ids, 0..K-1 or -1 = null, (M,).
+            ids: condition ids, 0..K-1 or -1 = null, (M,); for a model of images with several classes also lists of
+                ids. One id goes with all boxes.
             w: guidance strength; 0 = unconditional (or the weak model), 1 = conditional.
             num_steps: denoising steps, 1..T.
-            seed: image i is a function of (seed, first_index + i), its id, w and the sampler's settings.
+            seed: image i is a function of (seed, first_index + i), its id and boxes, w and the sampler's settings.
+            boxes: where the object is to be: x0, y0, x1, y1 in pixels, half-open, (M, 4), or (M, O, 4) for several;
+                0, 0, 0, 0 = none. One box goes with all ids. For models of boxed guidance alone, which need them.
             sampler: a key of `selfguide.samples.registry.SAMPLERS`.
             eta: share of fresh noise per DDIM step.
             clip: clip x_0 to [-1, 1] at each step.
@@ -108,9 +116,9 @@ class Generator:
             uint8 (M, S, S, 3).
 
         Raises:
-            UserError: an id or a setting out of range.
+            UserError: an id, a box or a setting out of range, or boxes missing or not of use.
         """
-        chosen = torch.from_numpy(self.check_ids(ids))
+        chosen, masks = self.signal(self._asked(ids, boxes))
         settings = Settings(w, sampler, num_steps, eta, clip, guidance_interval, guiding)
         self.check_settings(settings)
         device = next(self.network.parameters()).device
@@ -118,23 +126,47 @@ class Generator:
         parts = []
         for start in range(0, len(chosen), batch_size):
             rows = slice(start, start + batch_size)
-            images = self.sample_batch(chosen[rows].to(device), indices[rows], seed, settings)
+            mask = None if masks is None else masks(start, start + batch_size).to(device)
+            images = self.sample_batch(chosen[rows].to(device), indices[rows], seed, settings, mask)
             parts.append(images.cpu().numpy())
         return np.concatenate(parts)
 
-    def check_ids(self, ids: Sequence[int] | Array) -> Array:
-        """The ids as int64 (M,).
+    def _asked(self, ids: Ids, boxes: Boxes | None) -> Conditions:
+        chosen = as_ids(ids)
+        if boxes is None:
+            return Conditions(chosen)
+        placed = as_boxes(boxes, self.image_size)
+        num = max(len(chosen), len(placed))
+        if not {len(chosen), len(placed)} <= {1, num}:
+            raise UserError(f"boxes: expected 1 or as many as ids, {len(chosen)}, found {len(placed)}")
+        every = np.arange(num)
+        return Conditions(chosen[every % len(chosen)], placed[every % len(placed)])
+
+    def signal(self, conditions: Conditions) -> tuple[Tensor, Callable[[int, int], Tensor] | None]:
+        """What the network is given for conditions.
+
+        Returns:
+            ids int64 (M,) or (M, L), on the CPU; and, for boxed guidance, a function that makes the masks of images
+            start to stop, float32 (stop - start, 1, S, S).
 
         Raises:
-            UserError: empty, not whole numbers, or outside -1..K-1.
+            UserError: an id outside -1..K-1, a box outside of the image; boxes missing, or not of use.
         """
-        chosen = np.asarray(ids)
-        if chosen.ndim != 1 or not len(chosen) or not np.issubdtype(chosen.dtype, np.integer):
-            raise UserError(f"ids: expected a list of whole numbers, found {chosen.dtype} of shape {chosen.shape}")
-        bad = chosen[(chosen < -1) | (chosen >= self.num_ids)]
+        ids = as_ids(conditions.ids)
+        bad = ids[(ids < -1) | (ids >= self.num_ids)]
         if len(bad):
             raise UserError(f"ids: expected -1 (null) to {self.num_ids - 1}, found {int(bad[0])}")
-        return chosen.astype(np.int64)
+        chosen = torch.from_numpy(ids).long()
+        if (conditions.boxes is not None) != self.boxed:
+            raise UserError(
+                "boxes: this model is guided by boxes; give one an image (0, 0, 0, 0: none)"
+                if self.boxed
+                else "boxes: this model knows no boxes; train it with guidance self_boxed or ground_truth_boxed"
+            )
+        if conditions.boxes is None:
+            return chosen, None
+        boxes = torch.from_numpy(as_boxes(conditions.boxes, self.image_size))
+        return chosen, lambda start, stop: box_masks(boxes[start:stop], self.image_size)
 
     def check_settings(self, settings: Settings) -> None:
         """Check the settings once for all batches, and say in the log where guidance never acts.
@@ -164,14 +196,17 @@ class Generator:
             )  # fmt: skip
 
     @torch.no_grad()
-    def sample_batch(self, ids: Tensor, indices: Tensor, seed: int, settings: Settings) -> Tensor:
+    def sample_batch(
+        self, ids: Tensor, indices: Tensor, seed: int, settings: Settings, mask: Tensor | None = None
+    ) -> Tensor:
         """One batch.
 
         Args:
-            ids: int64 (B,), on the network's device; -1 = null.
+            ids: int64 (B,) or (B, L), on the network's device; -1 = null.
             indices: of the images in the whole sample, int64 (B,), on the CPU.
             seed: of the noise.
             settings: checked by `check_settings`.
+            mask: float32 (B, 1, S, S) of boxed guidance, on the network's device.
 
         Returns:
             uint8 (B, S, S, 3), on the network's device.
@@ -182,9 +217,10 @@ class Generator:
 
         def draw(rows: Tensor) -> Tensor:
             noise = ImageNoise(seed, indices[rows].tolist(), shape, ids.device)
+            here = rows.to(ids.device)
             model = guided_model(
-                self.network, self.prediction, levels, ids[rows.to(ids.device)], settings.w,
-                settings.guidance_interval, weak,
+                self.network, self.prediction, levels, ids[here], settings.w, settings.guidance_interval, weak,
+                mask=None if mask is None else mask[here],
             )  # fmt: skip
             solver = SAMPLERS[settings.sampler](levels, settings.eta, ids.device)
             return to_uint8(solve(solver, model, levels, noise, settings.clip))

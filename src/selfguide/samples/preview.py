@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from selfguide.condition.artifact import Condition
+from selfguide.condition.mask import box_masks
 from selfguide.core.pixels import to_uint8
 from selfguide.denoiser.module import DenoiserModule
 from selfguide.denoiser.schedule import alpha_bar
@@ -32,7 +33,9 @@ class Preview(pl.Callback):
 
     def __init__(self, condition: Condition, every: int, w: float, num_steps: int = 25, columns: int = 8) -> None:
         rows = np.linspace(0, len(condition.ids) - 1, columns**2).round().astype(int)
-        self.ids = torch.from_numpy(np.sort(condition.ids[rows])).long()
+        rows = rows[np.lexsort(condition.ids[rows].reshape(len(rows), -1).T[::-1])]  # by their first id
+        self.ids = torch.from_numpy(condition.ids[rows]).long()
+        self.boxes = None if condition.boxes is None else torch.from_numpy(condition.boxes[rows]).long()
         self.every, self.w, self.num_steps, self.columns = every, w, num_steps, columns
 
     def on_train_batch_end(
@@ -46,9 +49,10 @@ class Preview(pl.Callback):
         levels = Levels.of(abar, min(self.num_steps, config.num_timesteps))
         noise = ImageNoise(0, range(len(self.ids)), (3, size, size), module.device)
         ids = self.ids.to(module.device)
+        mask = None if self.boxes is None else box_masks(self.boxes, size).to(module.device)
         module.network.eval()
         with torch.no_grad(), module.ema.applied(), trainer.precision_plugin.forward_context():
-            model = guided_model(module.network, config.prediction, levels, ids, self.w)
+            model = guided_model(module.network, config.prediction, levels, ids, self.w, mask=mask)
             solver = Ddim(levels, eta=0.0, device=module.device)
             images = to_uint8(solve(solver, model, levels, noise, clip=True)).cpu().numpy()
         module.network.train()

@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from selfguide.annotations import annotate
 from selfguide.clusters.artifact import Clusters
@@ -7,11 +10,15 @@ from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSet, ImageSplit
 
 PIXELS = np.zeros((5, 8, 8, 3), np.uint8)
+CLUSTER_IDS = np.array([0, 2, 2, 0, 2], np.int32)
+CLUSTERS = Clusters(CLUSTER_IDS, np.zeros((3, 4), np.float32), np.bincount(CLUSTER_IDS, minlength=3), 3, 0.0, 0,
+                    backbone="abc")  # fmt: skip
 
 
-def _images(labels, names) -> ImageSet:
+def _images(labels, names, boxes=None) -> ImageSet:
     labels = None if labels is None else np.array(labels, np.int32)
-    return ImageSet(ImageSplit(PIXELS, labels), None, names, "arrays", 0)
+    boxes = None if boxes is None else np.array(boxes, np.int16)
+    return ImageSet(ImageSplit(PIXELS, labels, boxes), None, names, "arrays", 0)
 
 
 def test_none_is_the_null_condition_of_every_image():
@@ -37,9 +44,48 @@ def test_ground_truth_without_labels_is_an_error(labels):
 
 
 def test_self_labels_are_the_clusters():
-    ids = np.array([0, 2, 2, 0, 2], np.int32)
-    clusters = Clusters(ids, np.zeros((3, 4), np.float32), np.bincount(ids, minlength=3), 3, 0.0, 0, backbone="abc")
-    found = annotate.self_labeled(clusters)
+    found = annotate.self_labeled(CLUSTERS)
     assert found.backbone == "abc"
-    assert np.array_equal(found.ids, ids)
+    assert np.array_equal(found.ids, CLUSTER_IDS)
     assert found.num_ids == 3
+    assert found.boxes is None
+
+
+def test_ground_truth_of_several_objects_is_the_set_of_their_classes():
+    found = annotate.ground_truth_label(_images([[1, 1, 0], [2, -1, -1], [-1] * 3, [0, 0, 0], [2, 1, 1]], None))
+    assert found.ids.tolist() == [[0, 1], [2, -1], [-1, -1], [0, -1], [1, 2]]
+    assert found.num_ids == 3
+
+
+@given(arrays(np.int32, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.integers(-1, 4)))
+def test_id_sets_are_the_sets(labels):
+    found = annotate.id_sets(labels)
+    sets = [sorted({int(label) for label in row} - {-1}) for row in labels]
+    width = max(1, *(len(each) for each in sets))
+    assert found.reshape(len(labels), -1).tolist() == [[*each, *[-1] * (width - len(each))] for each in sets]
+    assert found.ndim == (1 if width == 1 else 2)
+
+
+def test_ground_truth_boxes_are_those_of_all_objects():
+    boxes = [[[0, 0, 4, 4], [1, 1, 2, 2]]] + [[[0, 0, 0, 0]] * 2] * 4
+    found = annotate.ground_truth_boxed(_images([[1, 0]] + [[-1, -1]] * 4, ("cat", "dog"), boxes))
+    assert found.boxes.tolist() == boxes
+    assert found.ids.tolist() == [[0, 1]] + [[-1, -1]] * 4
+    one = annotate.ground_truth_boxed(_images([1, 0, 0, 0, 0], ("cat", "dog"), [[0, 0, 4, 4]] * 5))
+    assert one.boxes.shape == (5, 1, 4)
+    assert one.ids.tolist() == [1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("boxes", [None, [[0, 0, 0, 0]] * 5])
+def test_ground_truth_without_boxes_is_an_error(boxes):
+    with pytest.raises(UserError, match="ground_truth_boxed needs boxes, and data/images has none"):
+        annotate.ground_truth_boxed(_images([0, 1, 1, 0, 0], None, boxes))
+
+
+def test_self_boxes_go_with_the_clusters_and_need_as_many():
+    boxes = np.arange(20, dtype=np.int16).reshape(5, 4)
+    found = annotate.self_boxed(CLUSTERS, boxes)
+    assert np.array_equal(found.boxes[:, 0], boxes)
+    assert (found.ids.tolist(), found.num_ids, found.backbone) == (CLUSTER_IDS.tolist(), 3, "abc")
+    with pytest.raises(UserError, match="data/boxes: 4 boxes, data/clusters has 5 ids"):
+        annotate.self_boxed(CLUSTERS, boxes[:4])

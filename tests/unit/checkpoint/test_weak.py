@@ -74,9 +74,9 @@ def test_a_step_without_snapshot_lists_those_that_there_are(model, scratch_root)
 def test_the_best_is_sought_among_later_snapshots_guided_by_the_weak_one(model, monkeypatch):
     seen, fill = [], module.fill_samples
 
-    def fill_samples(denoiser, ids, w, seed, config, description, **named):
+    def fill_samples(denoiser, conditions, w, seed, config, description, **named):
         seen.append((denoiser.step, named["weak"].step, config.guiding))
-        return fill(denoiser, ids, w, seed, config, description, **named)
+        return fill(denoiser, conditions, w, seed, config, description, **named)
 
     monkeypatch.setattr(module, "fill_samples", fill_samples)
     monkeypatch.setattr(module, "evaluate", lambda *_: {"fid": float(len(seen))})

@@ -22,6 +22,21 @@ def test_round_trip_and_equal_bytes(tmp_path):
     assert (tmp_path / "a/meta.json").read_bytes() == (tmp_path / "b/meta.json").read_bytes()
 
 
+@pytest.mark.parametrize("num_boxes", [1, 3])
+def test_ids_and_boxes_of_an_image_stay_together(tmp_path, num_boxes):
+    numbers = np.arange(50, dtype=np.int32)
+    boxes = np.broadcast_to(numbers[:, None, None], (50, num_boxes, 4)).astype(np.int16)
+    several = np.stack([numbers, np.full(50, -1, np.int32)], axis=1)
+    Annotation("ground_truth_boxed", several, 50, boxes=boxes).save(tmp_path / "a")
+    make_condition(Annotation.load(tmp_path / "a"), 0.5, seed=1).save(tmp_path / "c")
+    found = Condition.load(tmp_path / "c")
+    assert found.ids.shape == (50, 2)
+    assert found.boxes.shape == (50, num_boxes, 4)
+    assert (found.ids[:, 0] != numbers).any()
+    assert (found.boxes == found.ids[:, :1, None]).all()
+    assert make_condition(_annotation(), 0.5, seed=1).boxes is None
+
+
 def test_annotation_round_trip_keeps_names(tmp_path):
     Annotation("ground_truth_label", np.zeros(2, np.int32), 1, ("cat",)).save(tmp_path / "ground_truth_label")
     assert Annotation.load(tmp_path / "ground_truth_label").names == ("cat",)

@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 
-from selfguide.core import runtime
+from selfguide.core import hardware, runtime
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from selfguide.core import runtime
      (False, False, False, "32-true")],
 )  # fmt: skip
 def test_auto_asks_the_hardware_and_says_what_it_found(monkeypatch, caplog, cuda, amx, avx512_bf16, expected):
-    runtime._fast_bf16.cache_clear()
+    hardware._fast_bf16.cache_clear()
     monkeypatch.delenv("SELFGUIDE_ACCELERATOR", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
@@ -21,7 +21,7 @@ def test_auto_asks_the_hardware_and_says_what_it_found(monkeypatch, caplog, cuda
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
     with caplog.at_level(logging.INFO):
         assert runtime.resolve_precision("auto") == expected
-    runtime._fast_bf16.cache_clear()
+    hardware._fast_bf16.cache_clear()
     assert f"precision auto: {expected}" in caplog.text
 
 

@@ -1,9 +1,13 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfguide.condition.mask import box_masks
+from selfguide.core.errors import UserError
 from selfguide.denoiser.batches import Batches
 
 
@@ -61,3 +65,76 @@ def test_statistics_of_the_draws():
 def test_nothing_is_dropped_at_zero_and_all_at_one():
     assert (_batches(drop_prob=0.0)(0).ids >= 0).all()
     assert (_batches(drop_prob=1.0)(0).ids == -1).all()
+
+
+N, SIDE = 40, 8
+BOXES = np.sort(np.random.default_rng(1).integers(0, SIDE // 2, (N, 3, 4)), axis=2).astype(np.int16)
+BOXES += np.array([0, 0, SIDE // 2, 2], np.int16)  # never empty, and rarely their own mirror image
+BOXES[::3, 1:] = 0  # one object
+SETS = np.where(BOXES.any(2), np.arange(3), -1).astype(np.int32)
+#: Pictures that show their masks, so that whatever moves one must move the other.
+SHOWN = (255 * box_masks(torch.from_numpy(BOXES), SIDE)).permute(0, 2, 3, 1).expand(-1, -1, -1, 3).byte().numpy()
+
+
+def _boxed(**changes: Any) -> Batches:
+    settings = {"batch_size": N, "num_timesteps": 100, "drop_prob": 0.0, "flip": True, "seed": 0, "rank": 0,
+                "world_size": 1, "device": torch.device("cpu"), "ids": SETS, "boxes": BOXES, **changes}  # fmt: skip
+    return Batches(SHOWN, **settings)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_mask_follows_its_image(flip):
+    batches = _boxed(flip=flip)
+    moved = 0
+    for step in range(3):
+        batch = batches(step)
+        assert batch.mask.shape == (N, 1, SIDE, SIDE)
+        assert torch.equal(2 * batch.mask.expand_as(batch.x0) - 1, batch.x0)
+        straight = box_masks(torch.from_numpy(BOXES[batches.rows(step)]), SIDE)
+        moved += int((batch.mask != straight).flatten(1).any(1).sum())
+    assert moved > N if flip else moved == 0
+
+
+def test_one_draw_drops_ids_and_mask_together():
+    batches = _boxed(drop_prob=0.4)
+    dropped = 0
+    for step in range(5):
+        batch = batches(step)
+        null = (batch.ids == -1).all(1)
+        assert torch.equal(null, ~batch.mask.flatten(1).any(1))
+        assert torch.equal(batch.ids[~null], torch.from_numpy(SETS[batches.rows(step)]).long()[~null])
+        dropped += int(null.sum())
+    assert dropped / (5 * N) == pytest.approx(0.4, abs=0.15)
+
+
+def test_boxes_and_sets_change_no_other_draw():
+    ids = SETS[:, 0]
+    plain, boxed, sets = (
+        _boxed(ids=ids, boxes=None, drop_prob=0.3),
+        _boxed(ids=ids, drop_prob=0.3),
+        _boxed(drop_prob=0.3),
+    )
+    for step in (0, 4):
+        a, b, c = plain(step), boxed(step), sets(step)
+        assert a.mask is None
+        for field in ("x0", "t", "eps"):
+            assert torch.equal(getattr(a, field), getattr(b, field))
+            assert torch.equal(getattr(a, field), getattr(c, field))
+        assert torch.equal(a.ids, b.ids)
+        assert torch.equal(a.ids, c.ids[:, 0])
+
+
+def test_ranks_share_the_masks_of_one_global_batch():
+    whole = _boxed(drop_prob=0.3)(2)
+    parts = [_boxed(drop_prob=0.3, rank=r, world_size=4)(2) for r in range(4)]
+    assert torch.equal(torch.cat([p.mask for p in parts]), whole.mask)
+    assert torch.equal(torch.cat([p.ids for p in parts]), whole.ids)
+
+
+@pytest.mark.parametrize("what", ["ids", "boxes"])
+def test_another_number_of_conditions_than_images(what):
+    array = {"ids": SETS, "boxes": BOXES}[what][:-1]
+    with pytest.raises(
+        UserError, match=rf"data/condition: 39 {what}, data/images has 40 images; run .dvc repro condition"
+    ):
+        _boxed(**{what: array})

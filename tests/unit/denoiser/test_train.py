@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from selfguide.condition.make import make_condition
 from selfguide.core.errors import UserError
 from selfguide.denoiser import build
 from selfguide.denoiser.artifact import Denoiser, copy_denoiser
+from selfguide.denoiser.registry import DENOISERS
 from selfguide.denoiser.train import train
 from selfguide.samples.preview import Preview
 from tests.conftest import ROOT, tiny_denoiser
@@ -232,3 +234,53 @@ def test_kill_9_twice_then_to_the_end_gives_the_same_bytes(scratch_root):
     subprocess.run(command, cwd=scratch_root, env=environment, check=True)
     assert _same(whole, scratch_root / "parts")
     assert (scratch_root / "whole.csv").read_bytes() == (scratch_root / "parts.csv").read_bytes()
+
+
+BOXES = np.random.default_rng(1).integers(0, 17, (30, 2, 4)).astype(np.int16)
+BOXED = dataclasses.replace(CONDITION, guidance="self_boxed", boxes=BOXES)
+
+
+def _train_boxed(root: Path, name: str, callbacks=(), condition=BOXED, **changes) -> Path:
+    train(PIXELS, condition, tiny_denoiser(**changes), 0, root / name, root / f"{name}.csv", "digest", callbacks)
+    return root / name
+
+
+@pytest.mark.parametrize("variant", sorted(DENOISERS))
+def test_boxes_give_the_network_a_mask_channel(scratch_root, variant):
+    changes = {"variant": variant, "precision": "bf16-mixed", "gradient_accumulation": 2, "horizontal_flip": True}
+    whole = _train_boxed(scratch_root, "whole", **changes)
+    denoiser = Denoiser.load(whole)
+    assert (denoiser.network["mask_channels"], denoiser.network["variant"]) == (1, variant)
+    assert denoiser.build("raw").stem.in_channels == 4 * denoiser.network["patch_size"] ** 2
+    with pytest.raises(_Stop):
+        _train_boxed(scratch_root, "parts", [_StopAt(7)], **changes)
+    assert _same(whole, _train_boxed(scratch_root, "parts", **changes))
+    moved = dataclasses.replace(BOXED, boxes=np.roll(BOXES, 1, axis=0))
+    assert not _same(whole, _train_boxed(scratch_root, "moved", condition=moved, **changes))
+
+
+def test_a_model_without_masks_says_nothing_of_them(scratch_root):
+    out = _train(scratch_root, "a", max_steps=12)
+    assert "mask_channels" not in json.loads((out / "meta.json").read_text())["network"]
+    assert Denoiser.load(out).network["mask_channels"] == 0
+
+
+def test_sets_of_one_id_train_the_same_network(scratch_root):
+    padded = dataclasses.replace(CONDITION, ids=np.stack([CONDITION.ids, np.full(30, -1, np.int32)], 1))
+    one, sets = (_train_boxed(scratch_root, n, condition=c) for n, c in (("one", CONDITION), ("sets", padded)))
+    for name, tensor in _weights_of(one).items():
+        torch.testing.assert_close(_weights_of(sets)[name], tensor, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        (BOXES[:29], r"boxes of shape \(29, 2, 4\), expected \(30, objects, 4\)"),
+        (BOXES[:, 0], r"boxes of shape \(30, 4\), expected \(30, objects, 4\)"),
+        (2 * BOXES, r"boxes of image \d+ are .*, expected 0 to 16, the side of the images in data/images; run"),
+        (BOXES - 1, r"boxes of image \d+ are .*, expected 0 to 16"),
+    ],
+)
+def test_boxes_of_other_images(scratch_root, boxes, message):
+    with pytest.raises(UserError, match=message):
+        _train_boxed(scratch_root, "a", condition=dataclasses.replace(BOXED, boxes=boxes))

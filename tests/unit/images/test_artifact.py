@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from selfguide.core.errors import UserError
-from selfguide.images.artifact import ImageSet, ImageSplit, load_pixels
+from selfguide.images.artifact import ImageSet, ImageSplit, load_pixels, load_rows
+from selfguide.images.objects import arrange
 from tests.unit.images.conftest import build
 
 
@@ -79,11 +80,60 @@ def test_missing_and_truncated(scenes, tmp_path):
         {"boxes": np.zeros((3, 5), dtype=np.int16)},
         {"masks": np.zeros((3, 8, 9), dtype=np.uint8)},
         {"pixels": np.zeros((3, 8, 9, 3), dtype=np.uint8)},
+        {"labels": np.zeros((2, 2), dtype=np.int32)},
+        {"boxes": np.zeros((3, 2, 5), dtype=np.int16)},
+        {"boxes": np.zeros((3, 2, 4), dtype=np.int16), "labels": np.zeros((3, 3), dtype=np.int32)},
+        {"boxes": np.zeros((3, 4), dtype=np.int16), "labels": np.zeros((3, 3), dtype=np.int32)},
+        {"boxes": np.zeros((3, 1, 4), dtype=np.int16), "labels": np.zeros(3, dtype=np.int32)},
     ],
 )
 def test_a_split_is_checked(wrong):
-    with pytest.raises(UserError, match=next(iter(wrong))):
+    with pytest.raises(UserError, match=f"images: {next(iter(wrong))}: expected"):
         ImageSplit(**{"pixels": np.zeros((3, 8, 8, 3), dtype=np.uint8), **wrong})
+
+
+def test_several_objects(config, tmp_path):
+    images = build(config(source="scenes", size=16, num_train=12, num_heldout=5, scene_objects=3), seed=0)
+    assert images.train.num_objects == images.heldout.num_objects == 3
+    images.save(tmp_path / "images")
+    loaded = ImageSet.load(tmp_path / "images")
+    for split, other in ((images.train, loaded.train), (images.heldout, loaded.heldout)):
+        assert set(other.arrays()) == {"pixels", "labels", "boxes", "masks"}
+        for name, array in split.arrays().items():
+            np.testing.assert_array_equal(array, other.arrays()[name])
+        np.testing.assert_array_equal(split.main_labels, split.labels[:, 0])
+    again = ImageSplit.concatenate([images.train.take(slice(0, 5)), images.train.take(np.arange(5, 12))])
+    np.testing.assert_array_equal(again.boxes, images.train.boxes)
+
+
+def test_main_labels(scenes):
+    np.testing.assert_array_equal(scenes.train.main_labels, scenes.train.labels)
+    assert scenes.train.num_objects is None
+    assert ImageSplit(scenes.train.pixels).main_labels is None
+    boxes = np.zeros((12, 2, 4), dtype=np.int16)
+    assert ImageSplit(scenes.train.pixels, boxes=boxes).num_objects == 2
+
+
+def test_rows_are_what_the_stage_alone_writes(scenes, tmp_path):
+    scenes.save(tmp_path / "images")
+    with pytest.raises(UserError, match=r"train_rows\.npy is missing: run `dvc repro images`"):
+        load_rows(tmp_path / "images")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "expected_boxes", "expected_labels"),
+    [
+        ([(0, 0, 2, 2), (0, 0, 3, 2)], [1, 2], [(0, 0, 3, 2), (0, 0, 2, 2)], [2, 1]),
+        ([(0, 0, 2, 2), (1, 1, 3, 3)], [2, 1], [(0, 0, 2, 2), (1, 1, 3, 3)], [2, 1]),
+        ([(3, 3, 3, 9), (1, 1, 2, 2)], [2, 1], [(1, 1, 2, 2), (0, 0, 0, 0)], [1, -1]),
+        ([(0, 0, 200, 200), (0, 0, 300, 300)], [2, 1], [(0, 0, 300, 300), (0, 0, 200, 200)], [1, 2]),
+    ],
+)
+def test_arrange(boxes, labels, expected_boxes, expected_labels):
+    found = arrange(np.array([labels], dtype=np.int32), np.array([boxes], dtype=np.int16))
+    np.testing.assert_array_equal(found[0], [expected_labels])
+    np.testing.assert_array_equal(found[1], [expected_boxes])
+    assert [array.dtype for array in found] == [np.int32, np.int16]
 
 
 def test_take_and_concatenate(scenes):

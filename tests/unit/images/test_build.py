@@ -7,6 +7,7 @@ from PIL import Image
 
 from selfguide.core.errors import UserError
 from selfguide.images import image_folder
+from selfguide.images.artifact import ImageSet, load_rows
 from selfguide.images.build import build as build_into
 from tests.unit.images.conftest import build, encode, shade, shades, solid, tree
 
@@ -146,6 +147,61 @@ def test_crop(tmp_path, config):
     path = str(tree(tmp_path / "in", {"1.png": encode(image)}))
     assert build(config(path=path, crop="center"), seed=0).train.pixels.min() == 255
     assert build(config(path=path, crop="squash"), seed=0).train.pixels[0, 0, 0, 0] == 0
+
+
+def gradient(i):
+    """Each pixel says where it is, and the blue channel which image it is of."""
+    y, x = np.mgrid[:20, :30]
+    return encode(Image.fromarray(np.stack([8 * x, 8 * y, np.full_like(x, 5 * i)], axis=-1).astype(np.uint8)))
+
+
+@pytest.fixture
+def gradients(tmp_path):
+    return str(tree(tmp_path / "in", {f"{i:02}.png": gradient(i) for i in range(30)}))
+
+
+def test_rows_and_windows_say_where_each_image_comes_from(gradients, config, tmp_path):
+    for crop in ("center", "squash", "random"):
+        build_into(config(path=gradients, crop=crop, size=10, num_heldout=7), 0, tmp_path / crop)
+        images = ImageSet.load(tmp_path / crop)
+        rows, windows = load_rows(tmp_path / crop)
+        assert (rows.dtype, rows.shape, windows.dtype, windows.shape) == (np.int64, (23,), np.int32, (23, 4))
+        np.testing.assert_array_equal(images.train.pixels[:, 5, 5, 2], 5 * rows)
+        middle = images.train.pixels[:, 4:6, 4:6, :2].mean(axis=(1, 2)) / 8 + 0.5
+        np.testing.assert_allclose(middle, (windows[:, :2] + windows[:, 2:]) / 2, atol=0.35)
+    assert len({tuple(window) for window in windows}) > 15
+    assert not (tmp_path / "random" / "heldout_rows.npy").exists()
+
+
+def test_views_are_other_crops_of_the_same_images(gradients, config, tmp_path):
+    one = config(path=gradients, crop="random", size=10, num_train=8, num_heldout=7)
+    build_into(one, 0, tmp_path / "one")
+    build_into(one.model_copy(update={"num_views": 3}), 0, tmp_path / "three")
+    first, all_views = ImageSet.load(tmp_path / "one"), ImageSet.load(tmp_path / "three")
+    assert (len(all_views.train), len(all_views.heldout)) == (24, 7)
+    np.testing.assert_array_equal(all_views.train.pixels[:8], first.train.pixels)
+    np.testing.assert_array_equal(all_views.heldout.pixels, first.heldout.pixels)
+    rows, windows = load_rows(tmp_path / "three")
+    np.testing.assert_array_equal(rows, np.tile(rows[:8], 3))
+    windows = windows.reshape(3, 8, 4)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert (windows[a] != windows[b]).any(axis=1).mean() > 0.7
+
+
+def test_a_larger_subset_of_random_crops_extends_a_smaller_one(gradients, config):
+    small = build(config(path=gradients, crop="random", num_train=5), seed=0)
+    large = build(config(path=gradients, crop="random", num_train=12), seed=0)
+    np.testing.assert_array_equal(large.train.pixels[:5], small.train.pixels)
+    other = build(config(path=gradients, crop="random", num_train=12), seed=1)
+    assert (other.train.pixels != large.train.pixels).any()
+
+
+def test_views_of_skipped_files(damaged, config, tmp_path):
+    build_into(config(path=damaged, unreadable="skip", crop="random", num_views=2), 0, tmp_path / "out")
+    images = ImageSet.load(tmp_path / "out")
+    assert (len(images.train), images.num_skipped) == (40, 4)
+    with pytest.raises(UserError, match="4 unreadable files"):
+        build_into(config(path=damaged, crop="random", num_views=2), 0, tmp_path / "other")
 
 
 KINDS = ["rgb", "grey", "alpha", "cmyk", "deep", "rotated", "animated", "palette", "webp", "bmp"]

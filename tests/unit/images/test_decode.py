@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from selfguide.images.decode import decode, read_pixels, to_rgb
+from selfguide.images.geometry import Framing
 from tests.unit.images.conftest import encode, solid
 
 RAMP = np.linspace(0, 65535, 64).reshape(8, 8)
@@ -108,8 +109,9 @@ def test_read_pixels_keeps_order_and_reports_failures():
             raise OSError("broken")
         return images[row]
 
-    pixels, readable, unreadable = read_pixels(read, rows, 4, "squash", lambda row: f"image {row}")
+    pixels, windows, readable, unreadable = read_pixels(read, rows, Framing(4, "squash"), lambda row: f"image {row}")
     np.testing.assert_array_equal(readable, rows % 50 != 7)
     np.testing.assert_array_equal(pixels[readable, 3, 3, 2], rows[readable])
+    np.testing.assert_array_equal(windows[readable], [[0, 0, 5, 9]] * readable.sum())
     assert [file.name for file in unreadable] == [f"image {row}" for row in rows if row % 50 == 7]
     assert unreadable[0].reason == "OSError: broken"

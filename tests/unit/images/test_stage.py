@@ -1,6 +1,7 @@
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 from PIL import Image
 
 from selfguide.images.artifact import ImageSet
@@ -16,4 +17,5 @@ def test_the_stage_writes_the_artifact_and_the_picture(tmp_path, config, monkeyp
     stage.main()
     assert len(ImageSet.load(out).train) == 100
     assert Image.open(picture).height > 10 * 64
+    assert (np.asarray(Image.open(picture).convert("RGB")) == (255, 64, 64)).all(axis=-1).any()  # the known boxes
     assert "100 training and 5 held-out images of 16 px, 10 classes (heart, fish, " in caplog.text

@@ -103,3 +103,29 @@ def test_arrays_that_do_not_belong_together_are_refused():
         per_cluster(real, ids, real, ids, rows[:7], rows)
     with pytest.raises(UserError, match="real images: expected"):
         per_cluster(real, ids, real[:7], ids, rows, rows)
+
+
+def test_an_image_of_several_ids_counts_for_each_of_them():
+    random = np.random.default_rng(0)
+    real, fake = (random.normal(size=(n, 4)).astype(np.float32) for n in (30, 20))
+
+    def draw(num):
+        sets = random.integers(-1, 4, size=(num, 3))
+        sets[0] = -1  # no object at all
+        return np.sort(sets)[:, ::-1].astype(np.int32)  # -1 behind the ids, with repeats
+
+    real_sets, fake_sets = draw(30), draw(20)
+    real_sets, fake_sets = (np.array([[*sorted(set(row) - {-1}), *[-1] * 3][:3] for row in sets], np.int32)
+                            for sets in (real_sets, fake_sets))  # fmt: skip
+    found = table(fake, fake_sets, real, real_sets)
+    assert sorted(found.id) == [-1, 0, 1, 2, 3]
+    nearest = [np.square(real - x).sum(axis=1).argmin() for x in fake]
+    for row, number in enumerate(found.id):
+        has = [sets.max() < 0 if number < 0 else number in sets for sets in fake_sets]
+        assert found.num_samples[row] == sum(has)
+        if number >= 0:
+            hits = [number in real_sets[nearest[i]] for i in np.flatnonzero(has)]
+            assert found.agreement[row] == pytest.approx(np.mean(hits))
+    pairs = [(i, number) for i, sets in enumerate(fake_sets) for number in sets if number >= 0]
+    expected = np.mean([number in real_sets[nearest[i]] for i, number in pairs])
+    assert agreement(fake_sets, real_sets[nearest]) == pytest.approx(expected)

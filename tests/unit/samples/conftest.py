@@ -1,6 +1,7 @@
 """Small untrained models on disk, whose outputs are far from zero."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,10 @@ from selfguide.denoiser.registry import NETWORK_KEYS, build
 from tests.conftest import tiny_denoiser
 
 
-def write_model(folder: Path, seed: int = 0, num_ids: int = 3) -> Denoiser:
+def write_model(folder: Path, seed: int = 0, num_ids: int = 3, **network_changes: Any) -> Denoiser:
     settings = tiny_denoiser().model_dump(mode="json")
     network = {"variant": "concat", "image_size": 16, "num_ids": num_ids,
-               **{key: settings[key] for key in NETWORK_KEYS}}  # fmt: skip
+               **{key: settings[key] for key in NETWORK_KEYS}, **network_changes}  # fmt: skip
     module, generator = build(network), torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
@@ -28,6 +29,12 @@ def write_model(folder: Path, seed: int = 0, num_ids: int = 3) -> Denoiser:
 @pytest.fixture
 def denoiser(scratch_root) -> Denoiser:
     return write_model(scratch_root / "model")
+
+
+@pytest.fixture
+def boxed(scratch_root) -> Denoiser:
+    """Guided by boxes, too."""
+    return write_model(scratch_root / "boxed", mask_channels=1)
 
 
 @pytest.fixture

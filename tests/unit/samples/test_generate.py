@@ -9,8 +9,9 @@ from selfguide.core.errors import UserError
 from selfguide.samples import generate as generate_module
 from selfguide.samples import generator as generator_module
 from selfguide.samples.artifact import Samples
+from selfguide.samples.conditions import draw_conditions
 from selfguide.samples.config import SamplesConfig
-from selfguide.samples.generate import draw_ids, generate
+from selfguide.samples.generate import generate
 from selfguide.samples.pictures import save_grid, save_rows
 
 IDS = np.repeat(np.arange(3, dtype=np.int32), [10, 30, 60])
@@ -20,7 +21,7 @@ CONDITION = make_condition(Annotation("self_labeled", IDS, 3), 0.0, 0)
 def _config(**changes) -> SamplesConfig:
     values = {"sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_interval": None, "guiding": "null_condition",
               "num_images": 10, "num_seeds": 1, "batch_size": 4, "weights": "ema", "clip": True, "ids": None,
-              "precision": "32-true", "compile": False}  # fmt: skip
+              "boxes": None, "precision": "32-true", "compile": False}  # fmt: skip
     return SamplesConfig(**{**values, **changes})
 
 
@@ -44,7 +45,7 @@ def test_each_seed_is_a_run_of_that_seed_whatever_the_batches(denoiser, scratch_
     model = selfguide.load(scratch_root / "model")
     for number, seed in enumerate((7, 8, 9)):
         part = slice(10 * number, 10 * number + 10)
-        np.testing.assert_array_equal(samples.ids[part], draw_ids(CONDITION, 10, seed))
+        np.testing.assert_array_equal(samples.ids[part], draw_conditions(CONDITION, 10, seed).ids)
         alone = model.sample(samples.ids[part], w=2.0, num_steps=4, seed=seed, eta=0.5)
         assert np.abs(samples.images[part].astype(int) - alone.astype(int)).max() <= 1
 
@@ -95,15 +96,9 @@ def test_a_killed_run_keeps_what_it_drew(denoiser, scratch_root, monkeypatch):
     assert np.array_equal(one, other)
 
 
-def test_conditions_follow_the_empirical_distribution_and_extend():
-    ids = draw_ids(CONDITION, 20_000, seed=0)
-    assert np.abs(np.bincount(ids) / 20_000 - [0.1, 0.3, 0.6]).max() < 0.02
-    assert np.array_equal(draw_ids(CONDITION, 100, seed=0), ids[:100])
-    assert draw_ids(CONDITION, 5, 0, given=(2, 1)).tolist() == [2, 1, 2, 1, 2]
-
-
 @pytest.mark.parametrize(("ids", "message"), [([3], "found 3"), ([-2], "found -2"), ([], "list of whole numbers"),
-                                              ([0.5], "float64"), ([[1]], r"shape \(1, 1\)")])  # fmt: skip
+                                              ([0.5], "float64"), ([[[1]]], "list of whole numbers"),
+                                              ([[0, 3]], "found 3"), ("01", "list of whole numbers")])  # fmt: skip
 def test_bad_ids(denoiser, ids, message):
     with pytest.raises(UserError, match=message):
         selfguide.load(denoiser.folder).sample(ids)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from selfguide.denoiser.registry import DENOISERS, build
 from selfguide.denoiser.schedule import alpha_bar
 from selfguide.samples.guidance import acts_at, guide, guided_model
 from selfguide.samples.levels import Levels
@@ -22,18 +23,20 @@ def test_both_ends_and_linearity(seed):
 
 
 class Stub(nn.Module):
-    """Says what it was asked: eps = c + 10 t + offset, and counts its calls and rows."""
+    """Says what it was asked: eps = c + 10 t + 10_000 x mean of the mask + offset, and counts its calls and rows."""
 
     def __init__(self, offset: float = 0.0) -> None:
         super().__init__()
         self.offset = offset
         self.calls: list[int] = []
 
-    def unrolled(self, t, c):
+    def unrolled(self, t, c, mask=None):
         def output(x, i):
             self.calls.append(len(x))
             assert len(x) == len(c)
-            return (c + 10 * t[i] + self.offset).float()[:, None, None, None].expand_as(x)
+            asked = c if c.ndim == 1 else c.sum(1)
+            covered = 0 if mask is None else 10_000 * mask.mean((1, 2, 3))
+            return (asked + 10 * t[i] + self.offset + covered).float()[:, None, None, None].expand_as(x)
 
         return output
 
@@ -59,7 +62,7 @@ def test_null_conditions_need_one_half_whatever_w():
 
 def test_v_prediction_is_turned_into_eps():
     class V(nn.Module):
-        def unrolled(self, t, c):
+        def unrolled(self, t, c, mask=None):
             return lambda x, i: torch.full_like(x, 0.3)
 
     x, a = torch.ones(1, 3, 2, 2), LEVELS.abar[2].float()
@@ -102,3 +105,64 @@ def test_autoguidance_outside_of_the_interval_asks_the_model_alone():
     assert weak.calls == []
     _ask(model, 2)
     assert weak.calls == [2]
+
+
+MASK = torch.zeros(2, 1, 4, 4)
+MASK[0, 0, :2] = 1  # the second image has ids alone
+
+
+@pytest.mark.parametrize(("w", "rows"), [(0.0, 2), (1.0, 2), (2.0, 4), (-1.0, 4)])
+def test_the_null_half_has_neither_ids_nor_mask(w, rows):
+    stub = Stub()
+    found = _ask(guided_model(stub, "eps", LEVELS, IDS, w, mask=MASK), 1)
+    conditional = IDS + 740.0 + torch.tensor([5000.0, 0.0])
+    assert torch.allclose(found, (1 - w) * (-1 + 740) + w * conditional)
+    assert stub.calls == [rows]
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask", "rows"),
+    [(-1, MASK, 4), (-1, torch.zeros_like(MASK), 2), (-1, None, 2), (3, torch.zeros_like(MASK), 4)],
+)
+@pytest.mark.parametrize("shape", [(2,), (2, 3)])
+def test_a_condition_is_null_where_it_has_neither_ids_nor_mask(shape, ids, mask, rows):
+    stub = Stub()
+    chosen = torch.full(shape, -1)
+    chosen.view(2, -1)[:, 0] = ids
+    _ask(guided_model(stub, "eps", LEVELS, chosen, 2.0, mask=mask), 0)
+    assert stub.calls == [rows]
+
+
+def test_sets_of_ids_have_a_null_half_of_their_shape():
+    found = _ask(guided_model(Stub(), "eps", LEVELS, torch.tensor([[3, 4, -1], [5, -1, -1]]), 2.0), 1)
+    assert torch.allclose(found, -(-3 + 740) + 2 * (torch.tensor([6.0, 3.0]) + 740))
+
+
+@pytest.mark.parametrize("w", [0.0, 2.5])
+def test_a_weak_model_sees_the_same_ids_and_mask(w):
+    found = _ask(guided_model(Stub(), "eps", LEVELS, IDS, w, weak=Stub(offset=1000.0), mask=MASK), 0)
+    covered = torch.tensor([5000.0, 0.0])
+    assert torch.allclose(found, (1 - w) * (IDS + 1990.0 + covered) + w * (IDS + 990.0 + covered))
+
+
+def test_outside_of_the_interval_the_mask_stays():
+    model = guided_model(Stub(), "eps", LEVELS, IDS, 3.0, (0.0, float(LEVELS.noise_level[2])), mask=MASK)
+    assert torch.allclose(_ask(model, 0), IDS + 990.0 + torch.tensor([5000.0, 0.0]))
+
+
+def test_two_halves_of_a_real_network_are_two_forwards():
+    shape = {"image_size": 8, "num_ids": 6, "patch_size": 1, "base_channels": 8, "channel_multipliers": [1, 2],
+             "num_blocks": 1, "attention_resolutions": [4], "num_heads": 2, "dropout": 0.0, "time_width": 8,
+             "guidance_width": 8, "mask_channels": 1}  # fmt: skip
+    torch.manual_seed(0)
+    x, mask = torch.randn(2, 3, 8, 8), torch.rand(2, 1, 8, 8).round()
+    for variant in DENOISERS:
+        network = build({"variant": variant, **shape}).eval()
+        for parameter in network.parameters():
+            nn.init.normal_(parameter, std=0.3)
+        t = LEVELS.t[1].expand(2)
+        with torch.no_grad():
+            null = network(x, t, torch.full_like(IDS, -1), torch.zeros_like(mask))
+            expected = guide(null, network(x, t, IDS, mask), 3.0)
+            found = guided_model(network, "eps", LEVELS, IDS, 3.0, mask=mask)(x, 1)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,75 @@
+"""The box annotators by the name in `boxes.method`, behind one signature: patches in, box and fallback flag out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfguide.boxes.config import BoxesConfig, MethodName
+from selfguide.boxes.controls import center_box, moved_at_random
+from selfguide.boxes.found import Box
+from selfguide.boxes.lost import lost_box
+from selfguide.boxes.token_cut import token_cut_box
+
+
+@dataclass(frozen=True)
+class Patches:
+    """An image as an annotator sees it.
+
+    Attributes:
+        keys: (N, D) float32, row by row; (0, 0) for a method that needs none.
+        grid: rows and columns, N of them.
+        scales: pixels per patch along y and x.
+        image_hw: height and width in pixels, without padding.
+    """
+
+    keys: NDArray[np.float32]
+    grid: tuple[int, int]
+    scales: tuple[float, float]
+    image_hw: tuple[int, int]
+
+
+#: (patches, configuration, the image's own generator) => box in pixels, and whether it is a fallback.
+Finder = Callable[[Patches, BoxesConfig, np.random.Generator], tuple[Box, bool]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to find a box.
+
+    Attributes:
+        find: the way.
+        needs_keys: whether the backbone, a vision transformer then, runs over the images at all.
+    """
+
+    find: Finder
+    needs_keys: bool = True
+
+
+def _lost(patches: Patches, config: BoxesConfig, random: np.random.Generator) -> tuple[Box, bool]:
+    k_patches = config.k_patches or max(1, len(patches.keys) // 8)
+    found = lost_box(patches.keys, patches.grid, patches.scales, patches.image_hw, k_patches)
+    return found.box, found.fallback
+
+
+def _token_cut(patches: Patches, config: BoxesConfig, random: np.random.Generator) -> tuple[Box, bool]:
+    found = token_cut_box(patches.keys, patches.grid, patches.scales, patches.image_hw, config.tau)
+    return found.box, found.fallback
+
+
+def _center(patches: Patches, config: BoxesConfig, random: np.random.Generator) -> tuple[Box, bool]:
+    return center_box(patches.image_hw, config.center_area), False
+
+
+def _random_area_matched(patches: Patches, config: BoxesConfig, random: np.random.Generator) -> tuple[Box, bool]:
+    box, fallback = _lost(patches, config, random)
+    return moved_at_random(box, patches.image_hw, random), fallback
+
+
+METHODS: dict[MethodName, Method] = {
+    "lost": Method(_lost),
+    "token_cut": Method(_token_cut),
+    "center": Method(_center, needs_keys=False),
+    "random_area_matched": Method(_random_area_matched),
+}

@@ -1,0 +1,131 @@
+"""Images with boxes and labels of several objects, as the sources `voc` and `coco` list them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from selfguide.core.errors import UserError
+from selfguide.images.artifact import ImageSplit, Rows
+from selfguide.images.decode import FaultError, decode, read_pixels
+from selfguide.images.geometry import Framing, fit_boxes
+from selfguide.images.objects import arrange
+from selfguide.images.source import Reading
+
+Floats = NDArray[np.float64]
+
+#: Pixels by which a box may reach out of its image before it counts as wrong: coordinates are rounded.
+_SLACK = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image and its objects.
+
+    Attributes:
+        name: of the file, for messages.
+        read: gives its bytes; None: the picture is missing.
+        labels: (n,) class of each object.
+        boxes: (n, 4) as x0, y0, x1, y1 in pixels, half-open, not checked.
+        names: of the objects, for messages.
+        size: width and height as annotated, or None.
+        fault: why the annotation cannot be used, or "".
+    """
+
+    name: str
+    read: Callable[[], bytes] | None
+    labels: NDArray[np.int32]
+    boxes: Floats
+    names: Sequence[str] = ()
+    size: tuple[int, int] | None = None
+    fault: str = ""
+
+
+class AnnotatedImages:
+    """Entries in a fixed order, decoded on demand, as a source; `num_objects`: at least those of any image."""
+
+    independent = False
+
+    def __init__(
+        self, description: str, entries: Sequence[Entry], class_names: Sequence[str], num_objects: int
+    ) -> None:
+        self.description = description
+        self.entries = entries
+        self.num_images = len(entries)
+        self.class_names: tuple[str, ...] | None = tuple(class_names)
+        self._num_objects = num_objects
+
+    def read(self, rows: Rows, framing: Framing) -> Reading:
+        """Decode the rows and bring their boxes along; an object that the crop removes is none."""
+        objects: dict[int, NDArray[np.int64]] = {}
+
+        def image(row: int) -> Image.Image:
+            decoded = self.original(row)
+            objects[row] = checked_boxes(self.entries[row], decoded.size)
+            return decoded
+
+        pixels, windows, readable, unreadable = read_pixels(image, rows, framing, lambda row: self.entries[row].name)
+        rows, windows = rows[readable], windows[readable]
+        labels = np.full((len(rows), self._num_objects), -1, dtype=np.int32)
+        boxes = np.zeros((len(rows), self._num_objects, 4), dtype=np.int64)
+        for position, row in enumerate(rows.tolist()):
+            found = objects[row]
+            labels[position, : len(found)] = self.entries[row].labels
+            boxes[position, : len(found)] = found
+        labels, fitted = arrange(labels, fit_boxes(boxes, windows[:, None], framing.size).astype(np.int16))
+        return Reading(ImageSplit(pixels[readable], labels, fitted), rows, windows, tuple(unreadable))
+
+    def original(self, row: int) -> Image.Image:
+        """Decode image `row`.
+
+        Raises:
+            FaultError: its picture is missing, or its annotation cannot be used.
+            Exception: whatever PIL raises.
+        """
+        entry = self.entries[row]
+        if entry.fault:
+            raise FaultError(entry.fault)
+        if entry.read is None:
+            raise FaultError("picture: expected a file, found none")
+        return decode(entry.read())
+
+
+def checked_boxes(entry: Entry, size: tuple[int, int]) -> NDArray[np.int64]:
+    """The boxes of an image of `size` (width, height), (n, 4); what reaches out by a pixel is rounding, and clipped.
+
+    Raises:
+        FaultError: names the first object whose box is no box in this image.
+    """
+    width, height = size
+    if entry.size and size not in (entry.size, entry.size[::-1]):  # turned upright, the sides change places
+        annotated = "{} x {}".format(*entry.size)
+        raise FaultError(f"image: expected {annotated} pixels, as annotated, found {width} x {height}")
+    boxes = entry.boxes
+    limits = np.array([width, height, width, height])
+    for wrong, expected in (
+        (~np.isfinite(boxes).all(axis=1), "numbers"),
+        ((boxes[:, :2] >= boxes[:, 2:]).any(axis=1), "x0 < x1 and y0 < y1"),
+        (((boxes < -_SLACK) | (boxes > limits + _SLACK)).any(axis=1), f"a box inside of {width} x {height} pixels"),
+    ):
+        if wrong.any():
+            number = int(wrong.argmax())
+            name = f" ({entry.names[number]})" if len(entry.names) else ""
+            corners = ", ".join(f"{value:g}" for value in boxes[number])
+            raise FaultError(f"object {number + 1}{name}: expected {expected}, found x0, y0, x1, y1 = {corners}")
+    return np.clip(boxes, 0, limits).astype(np.int64)
+
+
+def check_disjoint(train: AnnotatedImages, heldout: AnnotatedImages, split: str, heldout_split: str) -> None:
+    """Refuse held-out images that are training images too.
+
+    Raises:
+        UserError: there are such.
+    """
+    both = {entry.name for entry in train.entries} & {entry.name for entry in heldout.entries}
+    if both:
+        raise UserError(
+            f"images.heldout_split: {heldout_split}: expected images that are not in images.split ({split}), found"
+            f" {len(both)} that are, e.g. {min(both)}; name disjoint lists, or set heldout_split to null"
+        )

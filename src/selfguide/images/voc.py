@@ -1,0 +1,152 @@
+"""Source `voc`: the layout of the PASCAL VOC devkit (Everingham et al.), as a folder or a .zip.
+
+    JPEGImages/NAME.jpg          the pictures (any format)
+    Annotations/NAME.xml         one `object` with `name` and `bndbox` for each object
+    ImageSets/Main/train.txt     names of images, one a line; a second column is passed over
+    SegmentationClassAug/NAME.png    alone for split `segmentation_aug`, the paper's list of 12,031 images
+
+They lie in `images.path` or in a folder below it (VOCdevkit/VOC2012). Coordinates are 1-based and inclusive; boxes here
+are 0-based and half-open, so 1 is taken off xmin and ymin alone. Objects that are marked difficult count; parts of
+objects do not.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from xml.etree import ElementTree
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from selfguide.core.errors import UserError
+from selfguide.core.progress import progress
+from selfguide.images.annotated import AnnotatedImages, Entry, check_disjoint
+from selfguide.images.config import ImagesConfig
+from selfguide.images.image_folder import files_of, hidden
+from selfguide.images.source import Sources
+
+_LOG = logging.getLogger(__name__)
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SEGMENTATION = "segmentation_aug"
+
+Files = dict[str, Callable[[], bytes]]  #: path inside the devkit's folder => its bytes
+Objects = tuple[list[str], list[list[float]], tuple[int, int] | None, str]  #: names, boxes, size, fault
+
+
+def open_voc(config: ImagesConfig, seed: int) -> Sources:
+    """Parse all annotations, whose names are the classes, and list the images of the splits.
+
+    Raises:
+        UserError: no devkit, or more than one; no such split; annotations of another set of images; no object at all.
+    """
+    root = str(config.path)
+    where = f"images.path: {root}"
+    files = _devkit(where, files_of(where, root))
+    pictures, annotations = _by_stem(files, "JPEGImages"), _by_stem(files, "Annotations", ".xml")
+    if not annotations:
+        raise UserError(f"{where}: expected Annotations/*.xml beside JPEGImages, found none")
+    bar = tqdm(annotations.items(), desc="annotations", unit="file", mininterval=1.0, leave=False,
+               disable=not progress())  # fmt: skip
+    parsed = {stem: _parse(files[path]()) for stem, path in bar}
+    if not parsed.keys() & pictures.keys():
+        raise UserError(
+            f"{where}: {len(parsed)} files in Annotations, e.g. {next(iter(parsed))}.xml, and for none of them a"
+            " picture in JPEGImages; the annotations are those of another set of images"
+        )
+    classes = sorted({name for names, *_ in parsed.values() for name in names})
+    if not classes:
+        raise UserError(f"{where}: expected objects in {len(parsed)} files of Annotations, found none in any")
+    ids = {name: label for label, name in enumerate(classes)}
+    num_objects = max(len(names) for names, *_ in parsed.values())
+
+    def entry(stem: str) -> Entry:
+        names, boxes, size, fault = parsed[stem]
+        picture = pictures.get(stem)
+        labels = np.array([ids[name] for name in names], dtype=np.int32)
+        corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        path, read = f"{root}/{picture or f'JPEGImages/{stem}.jpg'}", files[picture] if picture else None
+        return Entry(path, read, labels, corners, names, size, fault)
+
+    def split(key: str, name: str | None) -> AnnotatedImages:
+        stems = sorted(parsed) if name is None else _split(f"images.{key}: {name}", root, name, files, pictures)
+        missing = [stem for stem in stems if stem not in parsed]
+        if missing:
+            raise UserError(
+                f"images.{key}: {name}: {len(missing)} of its {len(stems)} images have no file in Annotations of"
+                f" {root}, e.g. {missing[0]}.xml; the annotations are those of another set of images, or not whole"
+            )
+        entries = [entry(stem) for stem in stems]
+        empty = sum(not len(e.labels) for e in entries)
+        _LOG.info("images.%s: %s: %d images, %d of them with no object", key, name, len(entries), empty)
+        return AnnotatedImages(f"{name or 'all'} of {root}", entries, classes, num_objects)
+
+    train = split("split", config.split)
+    if config.heldout_split is None:
+        return Sources(train)
+    heldout = split("heldout_split", config.heldout_split)
+    check_disjoint(train, heldout, config.split or "null: all", config.heldout_split)
+    return Sources(train, heldout)
+
+
+def _devkit(where: str, files: Files) -> Files:
+    """The files of the one folder that holds JPEGImages, by their path below it."""
+    files = {name: read for name, read in files.items() if not hidden(name)}
+    roots = {name[: f"/{name}".index("/JPEGImages/")] for name in files if "/JPEGImages/" in f"/{name}"}
+    if len(roots) != 1:
+        found = ", ".join(sorted(roots)) or "none"
+        raise UserError(f"{where}: expected one folder that holds JPEGImages, found {found}; set images.path to one")
+    root = roots.pop()
+    return {name.removeprefix(root): read for name, read in files.items() if name.startswith(root)}
+
+
+def _by_stem(files: Files, folder: str, suffix: str | None = None) -> dict[str, str]:
+    """Name without extension => path, of the files right inside of a folder, sorted."""
+    paths = sorted(PurePosixPath(name) for name in files if name.startswith(f"{folder}/"))
+    return {path.stem: str(path) for path in paths if len(path.parts) == 2 and suffix in (None, path.suffix.lower())}
+
+
+def _split(where: str, root: str, name: str, files: Files, pictures: dict[str, str]) -> list[str]:
+    if name == _SEGMENTATION:
+        chosen = sorted(_by_stem(files, "SegmentationClassAug", ".png").keys() & pictures.keys())
+        if not chosen:
+            raise UserError(f"{where}: expected SegmentationClassAug/*.png in {root} for its pictures, found none")
+        return chosen
+    path = f"ImageSets/{name if '/' in name else f'Main/{name}'}.txt"
+    if path not in files:
+        known = sorted(file[len("ImageSets/") : -len(".txt")] for file in files if file.startswith("ImageSets/"))
+        shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+        raise UserError(f"{where}: no {path} in {root}; there are: {shown or 'none'}")
+    stems = list(dict.fromkeys(line.split()[0] for line in files[path]().decode().splitlines() if line.split()))
+    if not stems:
+        raise UserError(f"{where}: {path} in {root} names no image")
+    return stems
+
+
+def _parse(data: bytes) -> Objects:
+    """Names and boxes of the objects, and the size; what is wrong with the file as a whole is its fault."""
+    try:
+        tree = ElementTree.fromstring(data)  # noqa: S314 (expat limits what entities may grow to)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        return [], [], None, f"annotation: not XML ({error})"
+    names, boxes = [], []
+    for number, thing in enumerate(tree.findall("object"), start=1):
+        name = (thing.findtext("name") or "").strip()
+        texts = [thing.findtext(f"bndbox/{corner}") for corner in _CORNERS]
+        if not name or None in texts:
+            found = f"name {name!r}, " + ", ".join(f"{c} {t!r}" for c, t in zip(_CORNERS, texts, strict=True))
+            return [], [], None, f"object {number}: expected name and bndbox, found {found}"
+        values = [_number(str(text)) for text in texts]
+        names.append(name)
+        boxes.append([values[0] - 1, values[1] - 1, values[2], values[3]])
+    width, height = (_number(tree.findtext(f"size/{side}") or "nan") for side in ("width", "height"))
+    return names, boxes, (int(width), int(height)) if width > 0 and height > 0 else None, ""
+
+
+def _number(text: str) -> float:
+    """Rounded; NaN for what is no number, so that the image is named when it is read."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return float(round(value)) if math.isfinite(value) else value

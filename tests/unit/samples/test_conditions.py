@@ -1,0 +1,128 @@
+"""What is asked for: drawn jointly, or given."""
+
+import numpy as np
+import pytest
+
+import selfguide
+from selfguide.annotations.artifact import Annotation
+from selfguide.condition.make import make_condition
+from selfguide.core.errors import UserError
+from selfguide.samples.artifact import Samples
+from selfguide.samples.conditions import as_boxes, as_ids, draw_conditions
+from selfguide.samples.generate import draw_condition_rows, generate
+from selfguide.samples.pictures import repeated
+from tests.unit.samples.test_generate import CONDITION, _config
+
+IDS = np.arange(90, dtype=np.int32) % 3
+BOXES = np.stack([np.arange(90) % 8, np.arange(90) % 5, 8 + np.arange(90) % 8, 8 + np.arange(90) % 5], 1)[:, None]
+BOXED = make_condition(Annotation("self_boxed", IDS, 3, boxes=BOXES.astype(np.int16)), 0.0, 0)
+PAIRS = {(number, *box) for number, box in zip(IDS.tolist(), BOXES[:, 0].tolist(), strict=True)}
+
+
+def test_they_follow_the_empirical_distribution_and_extend():
+    ids = draw_conditions(CONDITION, 20_000, seed=0).ids
+    assert np.abs(np.bincount(ids) / 20_000 - [0.1, 0.3, 0.6]).max() < 0.02
+    assert np.array_equal(draw_conditions(CONDITION, 100, seed=0).ids, ids[:100])
+    assert draw_conditions(CONDITION, 5, 0, given_ids=(2, 1)).ids.tolist() == [2, 1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("given_ids", [None, (2, 0)])
+def test_a_box_comes_with_an_id_that_it_has_in_the_training_set(given_ids):
+    drawn = draw_conditions(BOXED, 300, 1, given_ids)
+    pairs = {(number, *box) for number, box in zip(drawn.ids.tolist(), drawn.boxes[:, 0].tolist(), strict=True)}
+    assert pairs <= PAIRS
+    assert len({pair[1:] for pair in pairs}) > 20
+    if given_ids:
+        assert drawn.ids.tolist() == [2, 0] * 150
+    few = draw_conditions(BOXED, 100, 1, given_ids)
+    assert np.array_equal(few.boxes, drawn.boxes[:100])
+
+
+def test_given_boxes_take_turns_with_ids_drawn_or_given():
+    boxes = ((0, 0, 4, 4), (1, 2, 3, 4))
+    drawn = draw_conditions(BOXED, 5, 0, None, boxes)
+    assert drawn.boxes[:, 0].tolist() == [list(boxes[i % 2]) for i in range(5)]
+    assert np.array_equal(drawn.ids, draw_conditions(BOXED, 5, 0).ids)
+    assert draw_conditions(BOXED, 3, 0, (1,), boxes).ids.tolist() == [1, 1, 1]
+
+
+def test_what_cannot_be_drawn_is_an_error():
+    with pytest.raises(UserError, match="samples.boxes: guidance self_labeled has no boxes"):
+        draw_conditions(CONDITION, 3, 0, None, ((0, 0, 4, 4),))
+    with pytest.raises(UserError, match=r"samples.ids: no training image has \[7\]"):
+        draw_conditions(BOXED, 3, 0, (7,))
+
+
+def test_lists_of_ids_are_padded():
+    assert as_ids([[1, 2], [3], 4]).tolist() == [[1, 2], [3, -1], [4, -1]]
+    assert as_ids([1, 2]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[0, 0, 17, 4]], r"box 0 is \[0, 0, 17, 4\]; expected 0 <= x0 < x1 <= 16"),
+        ([[0, 0, 4, 4], [-1, 0, 4, 4]], "box 1 is"),
+        ([[4, 0, 4, 4]], "expected 0 <= x0 < x1"),
+        ([[4, 5, 8, 2]], "expected 0 <= x0 < x1"),
+        ([[0, 0, float("nan"), 4]], "whole numbers of pixels"),
+        ([[0.5, 0, 3, 4]], "whole numbers of pixels"),
+        ([[0, 0, 4]], r"found int64 of shape \(1, 1, 3\)"),
+        ([0, 0, 4, 4], r"rows of x0, y0, x1, y1"),
+        ([], "rows of x0, y0, x1, y1"),
+        ([[[0, 0, 4, 4], [9, 9, 1, 1]]], "box 1 is"),
+    ],
+)
+def test_bad_boxes(boxes, message):
+    with pytest.raises(UserError, match=message):
+        as_boxes(boxes, 16)
+
+
+def test_a_box_of_zeros_is_none():
+    assert as_boxes([[0, 0, 0, 0], [0, 0, 16, 16]], 16).shape == (2, 1, 4)
+
+
+def test_from_python_one_id_with_several_boxes_and_one_box_with_several_ids(boxed):
+    model = selfguide.load(boxed.folder)
+    boxes = [[0, 0, 8, 8], [8, 8, 16, 16]]
+    by_box = model.sample([1], boxes=boxes, num_steps=3)
+    assert by_box.shape == (2, 16, 16, 3)
+    assert np.abs(by_box - model.sample([1, 1], boxes=[boxes[0]], num_steps=3).astype(int))[1].max() > 1
+    by_id = model.sample([0, 1, 2], boxes=boxes[:1], num_steps=3)
+    assert np.array_equal(by_id[1:2], model.sample([1], boxes=boxes[:1], num_steps=3, first_index=1))
+    union = model.sample([1], boxes=[boxes], num_steps=3)
+    assert np.array_equal(union, model.sample([1], boxes=[boxes[::-1]], num_steps=3))
+    null = model.sample([-1], boxes=[[0, 0, 0, 0]], num_steps=3, w=3.0)
+    assert np.array_equal(null, model.sample([1], boxes=boxes[:1], num_steps=3, w=0.0))
+
+
+def test_boxes_and_model_must_fit(denoiser, boxed):
+    with pytest.raises(UserError, match="this model knows no boxes"):
+        selfguide.load(denoiser.folder).sample([0], boxes=[[0, 0, 4, 4]])
+    model = selfguide.load(boxed.folder)
+    with pytest.raises(UserError, match="this model is guided by boxes; give one an image"):
+        model.sample([0])
+    with pytest.raises(UserError, match="expected 1 or as many as ids, 3, found 2"):
+        model.sample([0, 1, 2], boxes=[[0, 0, 4, 4]] * 2)
+    with pytest.raises(UserError, match="found 9"):
+        model.sample([9], boxes=[[0, 0, 4, 4]])
+
+
+def test_the_stage_draws_them_together_and_keeps_what_was_asked(boxed, scratch_root):
+    assert generate(boxed, BOXED, 2.0, 7, _config(num_seeds=2, batch_size=7), scratch_root / "samples")
+    samples = Samples.load(scratch_root / "samples")
+    assert samples.boxes.shape == (20, 1, 4)
+    again = selfguide.load(boxed.folder).sample(
+        samples.ids[:10], boxes=samples.boxes[:10], w=2.0, num_steps=4, seed=7, eta=0.5
+    )
+    assert np.abs(samples.images[:10].astype(int) - again).max() <= 1
+    draw_condition_rows(boxed, BOXED, 2.0, 7, _config(), scratch_root / "rows.png")
+    assert (scratch_root / "rows.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rows_of_the_picture_are_distinct_conditions():
+    asked = repeated(draw_conditions(BOXED, 40, 0), 6, 4)
+    assert asked.boxes.shape == (24, 1, 4)
+    pairs = np.concatenate([asked.ids[:, None], asked.boxes[:, 0]], axis=1)
+    assert len(np.unique(pairs, axis=0)) == 6
+    assert (pairs.reshape(6, 4, 5) == pairs.reshape(6, 4, 5)[:, :1]).all()
