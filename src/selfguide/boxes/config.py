@@ -23,6 +23,9 @@ class BoxesConfig(StrictModel):
     k_patches: int | None = Field(ge=1)
     """lost, random_area_matched: patches that may vote for the object; the paper's 100 was chosen at about 770 patches.
     null: an eighth of the patches."""
+    subtract_mean_key: bool
+    """lost, token_cut, random_area_matched: subtract the mean of the image's keys from each before. The papers do not.
+    Keys of a small network that is trained here have a large common part, so that nearly all products are positive."""
     tau: float = Field(ge=-1, le=1)
     """token_cut: least cosine of two patches that belong together; the paper's is 0.2."""
     center_area: float = Field(gt=0, le=1)

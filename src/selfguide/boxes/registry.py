@@ -47,14 +47,18 @@ class Method:
     needs_keys: bool = True
 
 
+def _keys(patches: Patches, config: BoxesConfig) -> NDArray[np.float32]:
+    return patches.keys - patches.keys.mean(axis=0) if config.subtract_mean_key else patches.keys
+
+
 def _lost(patches: Patches, config: BoxesConfig, random: np.random.Generator) -> tuple[Box, bool]:
     k_patches = config.k_patches or max(1, len(patches.keys) // 8)
-    found = lost_box(patches.keys, patches.grid, patches.scales, patches.image_hw, k_patches)
+    found = lost_box(_keys(patches, config), patches.grid, patches.scales, patches.image_hw, k_patches)
     return found.box, found.fallback
 
 
 def _token_cut(patches: Patches, config: BoxesConfig, random: np.random.Generator) -> tuple[Box, bool]:
-    found = token_cut_box(patches.keys, patches.grid, patches.scales, patches.image_hw, config.tau)
+    found = token_cut_box(_keys(patches, config), patches.grid, patches.scales, patches.image_hw, config.tau)
     return found.box, found.fallback
 
 

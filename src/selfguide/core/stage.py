@@ -28,16 +28,20 @@ def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
     return found
 
 
+_LIGHTNING = ("pytorch_lightning", "lightning_fabric")
+
+
 def _is_ours_or_a_warning(record: logging.LogRecord) -> bool:
-    lightning = record.name.startswith(("pytorch_lightning", "lightning_fabric"))
-    return not lightning or record.levelno >= logging.WARNING
+    return record.levelno >= logging.WARNING or not record.name.startswith(_LIGHTNING)
 
 
 def run(main: Callable[[], None]) -> None:
     """Call a stage's `main`; a UserError becomes `error: ...` on stderr and exit status 2."""
     logging.basicConfig(level=os.environ.get("SELFGUIDE_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    for name in _LIGHTNING:
+        logging.getLogger(name).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_ours_or_a_warning)  # not a level: Lightning sets its own when it is imported, maybe later
+        handler.addFilter(_is_ours_or_a_warning)  # a stage that imports Lightning later gets that level undone
     # Lightning's advice about loaders does not apply: ours carry numbers, and what a step sees follows from them.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")

@@ -12,8 +12,9 @@ ARCHITECTURE = {"input_size": 16, "width": 8, "patch_size": 4, "depth": 2, "num_
 
 
 def boxes_config(**changes: Any) -> BoxesConfig:
-    values = {"method": "lost", "resolution": "stored", "input_size": None, "k_patches": 100, "tau": 0.2,
-              "center_area": 0.5, "batch_size": 3, "precision": "32-true"}  # fmt: skip
+    values = {"method": "lost", "resolution": "stored", "input_size": None, "k_patches": 100,
+              "subtract_mean_key": False, "tau": 0.2, "center_area": 0.5, "batch_size": 3,
+              "precision": "32-true"}  # fmt: skip
     return BoxesConfig(**{**values, **changes})
 
 
