@@ -63,7 +63,7 @@ def project(tmp_path_factory) -> Project:
 def test_repro_makes_everything_and_then_nothing(project):
     executed = project.executed("dvc", "repro")
     assert sorted(executed) == sorted(["images", "backbone", "features", "clusters", "self_labeled", "condition",
-                                       "reference", "floor", *DOWNSTREAM])  # fmt: skip
+                                       "reference", "floor", *DOWNSTREAM, "obedience"])  # fmt: skip
     for name in ["data/clusters", "data/condition", "data/samples"]:
         assert json.loads((project.folder / name / "meta.json").read_text())["format_version"] == 1
     for name in ["images", "clusters", "grid", "rows", "pairs"]:
@@ -101,7 +101,7 @@ def test_two_ranks_give_the_same_features_samples_and_metrics(project):
 def test_ground_truth_runs_beside_self_labels_and_metrics_diff_prints_the_table(project):
     assert project.executed("dvc", "exp", "run", "-n", "sl") == []
     executed = project.executed("dvc", "exp", "run", "-n", "gt", "-S", "guidance=ground_truth_label")
-    assert executed == ["ground_truth_label", "condition", *DOWNSTREAM]
+    assert executed == ["ground_truth_label", "condition", *DOWNSTREAM, "obedience"]
     table = project.run("dvc", "metrics", "diff", "gt", "sl", "--md")
     assert re.search(r"\| Path +\| Metric +\| gt +\| sl +\| Change", table)
     assert "fd_efficientnet_lite0" in table
@@ -121,19 +121,38 @@ def test_the_first_values_come_back_from_the_cache(project):
 
 def test_w_draws_and_scores_again(project):
     before = project.metrics()
-    assert project.executed("dvc", "exp", "run", "-S", "w=3") == ["samples", "metrics"]
+    assert project.executed("dvc", "exp", "run", "-S", "w=3") == ["samples", "metrics", "obedience"]
     assert project.metrics() != before
 
 
-def test_k_clusters_and_what_follows(project):
-    executed = project.executed("dvc", "exp", "run", "-S", "k=3", "-S", "w=2")
-    assert executed == ["clusters", "self_labeled", "condition", *DOWNSTREAM]
+def test_boxes_are_one_more_annotator(project):
+    target = "annotators/dvc.yaml:self_boxed"
+    assert project.executed("dvc", "exp", "run", "-S", "w=2", target) == ["boxes", "self_boxed"]
+    assert "corloc" in json.loads((project.folder / "results/boxes.json").read_text())
+    assert (project.folder / "results/boxes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_k_clusters_again_and_keeps_the_boxes(project):
+    executed = project.executed("dvc", "exp", "run", "-S", "k=3", "-S", "guidance=self_boxed")
+    assert executed == ["clusters", "self_boxed", "condition", *DOWNSTREAM, "obedience"]
+    found = json.loads((project.folder / "results/obedience.json").read_text())
+    assert 0 <= found["box_iou_shuffled"] <= 1
+    assert 0 <= found["box_iou"] <= 1
+    model = selfguide.load(project.folder / "models/checkpoint")
+    assert model.sample(ids=[0], boxes=[[0, 0, 8, 8], [8, 8, 16, 16]], num_steps=2).shape == (2, 16, 16, 3)
+
+
+def test_back_at_self_labels_everything_is_kept(project):
+    values = ["-S", "guidance=self_labeled", "-S", "k=4"]
+    assert project.executed("dvc", "exp", "run", *values) == []
+    assert json.loads((project.folder / "results/obedience.json").read_text()) == {}
+    assert project.executed("dvc", "repro", "annotators/dvc.yaml:self_boxed") == []
 
 
 @pytest.mark.slow
 def test_corruption_starts_at_the_condition(project):
     executed = project.executed("dvc", "exp", "run", "-S", "k=4", "-S", "corruption=0.5")
-    assert executed == ["condition", *DOWNSTREAM]
+    assert executed == ["condition", *DOWNSTREAM, "obedience"]
 
 
 def test_a_wrong_value_stops_the_first_stage_and_loses_nothing(project):
