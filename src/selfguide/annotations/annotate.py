@@ -46,9 +46,7 @@ def self_boxed(clusters: Clusters, boxes: Array) -> Annotation:
             f"data/boxes: {len(boxes)} boxes, data/clusters has {len(clusters.ids)} ids; run"
             " `dvc repro annotators/dvc.yaml:boxes annotators/dvc.yaml:clusters`"
         )
-    return Annotation(
-        "self_boxed", clusters.ids, len(clusters.sizes), backbone=clusters.backbone, boxes=boxes[:, None]
-    )
+    return Annotation("self_boxed", clusters.ids, len(clusters.sizes), backbone=clusters.backbone, boxes=boxes[:, None])
 
 
 def ground_truth_boxed(images: ImageSet) -> Annotation:

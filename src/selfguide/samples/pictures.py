@@ -76,9 +76,7 @@ def save_conditions(path: str | Path, images: Array, conditions: Conditions, col
             tile[y0:y1, x0:x1] = 255
     outlines = np.zeros((rows, columns + 1, *asked.boxes.shape[1:]), np.int16)
     outlines[:, 1:] = asked.boxes[:, None]
-    labels = [
-        ", ".join(str(number) for number in ids if number >= 0) or "none" for ids in asked.ids.reshape(rows, -1)
-    ]
+    labels = [", ".join(str(number) for number in ids if number >= 0) or "none" for ids in asked.ids.reshape(rows, -1)]
     flat = outlines.reshape(-1, *asked.boxes.shape[1:])
     _save(path, grid(sheet.reshape(-1, side, side, 3), columns + 1, rows=labels, boxes=flat))
 
