@@ -19,6 +19,7 @@ from selfguide.features.config import FeaturesConfig
 from selfguide.images.config import ImagesConfig
 from selfguide.metrics.config import MetricsConfig
 from selfguide.reference.config import ReferenceConfig
+from selfguide.samples.conditions import as_boxes
 from selfguide.samples.config import SamplesConfig
 
 
@@ -71,16 +72,14 @@ def _too_many(path: str | Path, section: str, steps: int, most: int) -> UserErro
 
 
 def _check_boxes(params: Params, path: str | Path) -> None:
-    size = params.images.size
-    for box in params.samples.boxes or ():
-        x0, y0, x1, y1 = box
-        if any(box) and not (0 <= x0 < x1 <= size and 0 <= y0 < y1 <= size):
-            raise UserError(
-                f"{path}: samples.boxes: {list(box)} is no box in an image of {size} px; expected"
-                f" 0 <= x0 < x1 <= {size} and 0 <= y0 < y1 <= {size}"
-            )
-    if params.samples.boxes and not params.guidance.endswith("_boxed"):
+    if params.samples.boxes is None:
+        return
+    if not params.guidance.endswith("_boxed"):
         raise UserError(f"{path}: samples.boxes: guidance {params.guidance} has no boxes; set samples.boxes to null")
+    try:
+        as_boxes(params.samples.boxes, params.images.size)
+    except UserError as error:
+        raise UserError(f"{path}: samples.{error}") from None
 
 
 def _check_weak_model(params: Params, path: str | Path) -> None:

@@ -7,10 +7,12 @@ import selfguide
 from selfguide.annotations.artifact import Annotation
 from selfguide.condition.make import make_condition
 from selfguide.core.errors import UserError
+from selfguide.params import load_params
 from selfguide.samples.artifact import Samples
 from selfguide.samples.conditions import as_boxes, as_ids, draw_conditions
 from selfguide.samples.generate import draw_condition_rows, generate
 from selfguide.samples.pictures import repeated
+from tests.conftest import ROOT
 from tests.unit.samples.test_generate import CONDITION, _config
 
 IDS = np.arange(90, dtype=np.int32) % 3
@@ -126,3 +128,22 @@ def test_rows_of_the_picture_are_distinct_conditions():
     pairs = np.concatenate([asked.ids[:, None], asked.boxes[:, 0]], axis=1)
     assert len(np.unique(pairs, axis=0)) == 6
     assert (pairs.reshape(6, 4, 5) == pairs.reshape(6, 4, 5)[:, :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("guidance", "boxes", "message"),
+    [
+        ("self_labeled", "[[0, 0, 4, 4]]", "samples.boxes: guidance self_labeled has no boxes"),
+        ("self_boxed", "[[0, 0, 4, 40]]", r"samples.boxes: box 0 is \[0, 0, 4, 40\]; expected 0 <= x0 < x1 <= 16"),
+        ("ground_truth_boxed", "[[4, 0, 4, 4]]", "samples.boxes: box 0 is"),
+        ("self_boxed", "[[0, 0, 4]]", r"samples.boxes\[0\]\[3\]: missing"),
+    ],
+)
+def test_wrong_boxes_stop_the_first_stage(tmp_path, guidance, boxes, message):
+    text = (ROOT / "presets/tiny.yaml").read_text()
+    for old, new in {"guidance: self_labeled": f"guidance: {guidance}", "  boxes: null": f"  boxes: {boxes}"}.items():
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_params(tmp_path / "params.yaml")
