@@ -50,8 +50,10 @@ def obedience(args: argparse.Namespace) -> list[Row]:
     for w in args.w:
         _dvc([f"w={w}", *args.set])
         scores = _read("metrics")
-        kept = {key: value for key, value in scores.items() if key.startswith(("fd_", "fid", "precision_", "recall_"))}
-        rows.append({"w": w, **_read("obedience"), **kept})
+        kept = ("fd_", "fid", "precision_", "recall_")
+        beside = ("_heldout", "_floor", "_real", "_sd")  # the same in each row, or of no use here
+        own = {key: value for key, value in scores.items() if key.startswith(kept) and not key.endswith(beside)}
+        rows.append({"w": w, **_read("obedience"), **own})
     return rows
 
 
@@ -74,7 +76,7 @@ def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["annotators", "obedience"])
-    parser.add_argument("--w", type=float, nargs="+", default=[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0])
+    parser.add_argument("--w", type=float, nargs="+", default=[0.0, 1.0, 1.5, 2.0, 3.0, 5.0])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings of every run")
     parser.add_argument("--name", help="results go to studies/boxes/NAME.csv and NAME.md (default: the table)")
     args = parser.parse_args()
@@ -85,6 +87,7 @@ def main() -> None:
         Path("params.yaml").write_text(before)
     name = args.name or args.table
     command = f"python studies/boxes/run.py {args.table}" + f" --set {' '.join(args.set)}" * bool(args.set)
+    command += f" --w {' '.join(f'{w:g}' for w in args.w)}" * (args.table == "obedience")
     _save(HERE / name, rows, command)
     print((HERE / name).with_suffix(".md").read_text())
 

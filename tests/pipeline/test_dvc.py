@@ -127,7 +127,7 @@ def test_w_draws_and_scores_again(project):
 
 def test_boxes_are_one_more_annotator(project):
     target = "annotators/dvc.yaml:self_boxed"
-    assert project.executed("dvc", "exp", "run", "-S", "w=2", target) == ["boxes", "self_boxed"]
+    assert project.executed("dvc", "exp", "run", "-S", "w=2.0", target) == ["boxes", "self_boxed"]
     assert "corloc" in json.loads((project.folder / "results/boxes.json").read_text())
     assert (project.folder / "results/boxes.png").read_bytes().startswith(b"\x89PNG")
 
