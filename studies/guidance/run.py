@@ -69,7 +69,8 @@ def main() -> None:
     command = f"python studies/guidance/run.py --seeds {' '.join(map(str, args.seeds))}"
     command += f" --kinds {' '.join(args.kinds)}" * (tuple(args.kinds) != KINDS[:3])
     command += f" --set {' '.join(args.set)}" * bool(args.set) + f" --name {args.name}" * (args.name != "runs")
-    table = f"`{command}`, mean ± sd over {len(args.seeds)} seeds:\n\n{_table(rows, args.kinds, args.metrics)}\n"
+    over = "one seed" if len(args.seeds) == 1 else f"mean ± sd over {len(args.seeds)} seeds"
+    table = f"`{command}`, {over}:\n\n{_table(rows, args.kinds, args.metrics)}\n"
     (HERE / f"{args.name}.md").write_text(table)
     print(table)
 
