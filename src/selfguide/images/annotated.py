@@ -1,5 +1,6 @@
 """Images with boxes and labels of several objects, as the sources `voc` and `coco` list them."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,13 @@ from PIL import Image
 
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSplit, Rows
+from selfguide.images.config import ImagesConfig
 from selfguide.images.decode import FaultError, decode, read_pixels
 from selfguide.images.geometry import Framing, fit_boxes
 from selfguide.images.objects import arrange
-from selfguide.images.source import Reading
+from selfguide.images.source import Reading, Sources
+
+_LOG = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -117,12 +121,42 @@ def checked_boxes(entry: Entry, size: tuple[int, int]) -> NDArray[np.int64]:
     return np.clip(boxes, 0, limits).astype(np.int64)
 
 
-def check_disjoint(train: AnnotatedImages, heldout: AnnotatedImages, split: str, heldout_split: str) -> None:
-    """Refuse held-out images that are training images too.
+def open_splits(
+    config: ImagesConfig,
+    description: str,
+    choose: Callable[[str, str | None], Sequence[Entry]],
+    class_names: Sequence[str],
+    num_objects: int,
+) -> Sources:
+    """The images of `split` and, where it is given, of `heldout_split`.
+
+    Args:
+        config: names the two.
+        description: what they are parts of, for messages.
+        choose: (key, its value or None for all) => the images of that split.
+        class_names: name of each label.
+        num_objects: at least those of any image.
 
     Raises:
-        UserError: there are such.
+        UserError: held-out images that are training images too; what `choose` raises.
     """
+
+    def split(key: str, name: str | None) -> AnnotatedImages:
+        entries = choose(key, name)
+        empty = sum(not len(entry.labels) for entry in entries)
+        _LOG.info("images.%s: %s: %d images, %d of them with no object", key, name, len(entries), empty)
+        return AnnotatedImages(f"{name or 'all'} of {description}", entries, class_names, num_objects)
+
+    train = split("split", config.split)
+    if config.heldout_split is None:
+        return Sources(train)
+    heldout = split("heldout_split", config.heldout_split)
+    _check_disjoint(train, heldout, config.split or "null: all", config.heldout_split)
+    return Sources(train, heldout)
+
+
+def _check_disjoint(train: AnnotatedImages, heldout: AnnotatedImages, split: str, heldout_split: str) -> None:
+    """Refuse held-out images that are training images too."""
     both = {entry.name for entry in train.entries} & {entry.name for entry in heldout.entries}
     if both:
         raise UserError(

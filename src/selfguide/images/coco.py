@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from selfguide.core.errors import UserError
-from selfguide.images.annotated import AnnotatedImages, Entry, check_disjoint
+from selfguide.images.annotated import Entry, open_splits
 from selfguide.images.config import ImagesConfig
 from selfguide.images.image_folder import files_of
 from selfguide.images.source import Sources
@@ -67,18 +67,10 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
             " annotations are those of another set of images"
         )
 
-    def split(key: str, name: str | None) -> AnnotatedImages:
-        chosen = list(entries.values()) if name is None else _chosen(f"images.{key}: {name}", name, files, entries)
-        empty = sum(not len(entry.labels) for entry in chosen)
-        _LOG.info("images.%s: %s: %d images, %d of them with no object", key, name, len(chosen), empty)
-        return AnnotatedImages(f"{name or 'all'} of {config.annotations}", chosen, class_names, num_objects)
+    def choose(key: str, name: str | None) -> list[Entry]:
+        return list(entries.values()) if name is None else _chosen(f"images.{key}: {name}", name, files, entries)
 
-    train = split("split", config.split)
-    if config.heldout_split is None:
-        return Sources(train)
-    heldout = split("heldout_split", config.heldout_split)
-    check_disjoint(train, heldout, config.split or "null: all", config.heldout_split)
-    return Sources(train, heldout)
+    return open_splits(config, str(config.annotations), choose, class_names, num_objects)
 
 
 def _bytes(where: str, name: str, files: Files) -> bytes:

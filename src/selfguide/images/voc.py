@@ -10,7 +10,6 @@ are 0-based and half-open, so 1 is taken off xmin and ymin alone. Objects that a
 objects do not.
 """
 
-import logging
 import math
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -21,12 +20,11 @@ from tqdm.auto import tqdm
 
 from selfguide.core.errors import UserError
 from selfguide.core.progress import progress
-from selfguide.images.annotated import AnnotatedImages, Entry, check_disjoint
+from selfguide.images.annotated import Entry, open_splits
 from selfguide.images.config import ImagesConfig
 from selfguide.images.image_folder import files_of, hidden
 from selfguide.images.source import Sources
 
-_LOG = logging.getLogger(__name__)
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SEGMENTATION = "segmentation_aug"
 
@@ -68,7 +66,7 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
         path, read = f"{root}/{picture or f'JPEGImages/{stem}.jpg'}", files[picture] if picture else None
         return Entry(path, read, labels, corners, names, size, fault)
 
-    def split(key: str, name: str | None) -> AnnotatedImages:
+    def choose(key: str, name: str | None) -> list[Entry]:
         stems = sorted(parsed) if name is None else _split(f"images.{key}: {name}", root, name, files, pictures)
         missing = [stem for stem in stems if stem not in parsed]
         if missing:
@@ -76,17 +74,9 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
                 f"images.{key}: {name}: {len(missing)} of its {len(stems)} images have no file in Annotations of"
                 f" {root}, e.g. {missing[0]}.xml; the annotations are those of another set of images, or not whole"
             )
-        entries = [entry(stem) for stem in stems]
-        empty = sum(not len(e.labels) for e in entries)
-        _LOG.info("images.%s: %s: %d images, %d of them with no object", key, name, len(entries), empty)
-        return AnnotatedImages(f"{name or 'all'} of {root}", entries, classes, num_objects)
+        return [entry(stem) for stem in stems]
 
-    train = split("split", config.split)
-    if config.heldout_split is None:
-        return Sources(train)
-    heldout = split("heldout_split", config.heldout_split)
-    check_disjoint(train, heldout, config.split or "null: all", config.heldout_split)
-    return Sources(train, heldout)
+    return open_splits(config, root, choose, classes, num_objects)
 
 
 def _devkit(where: str, files: Files) -> Files:
