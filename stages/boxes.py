@@ -8,10 +8,11 @@ from pathlib import Path
 
 from selfguide.boxes.build import build_boxes
 from selfguide.boxes.metrics import measure
-from selfguide.boxes.picture import save_picture
+from selfguide.boxes.picture import draw_boxes
 from selfguide.core.artifact import write_json
 from selfguide.core.stage import parser, run
 from selfguide.images.artifact import ImageSet
+from selfguide.images.grid import save_picture
 from selfguide.params import load_params
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     if found is not None:
         train = ImageSet.load(args.images).train
         write_json(args.metrics, measure(found.boxes, found.fallback, found.size, train.boxes))
-        save_picture(args.picture, train.pixels, found.boxes, train.boxes)
+        save_picture(args.picture, draw_boxes(train.pixels, found.boxes, train.boxes))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from selfguide.clusters.artifact import Clusters
 from selfguide.clusters.kmeans import kmeans
 from selfguide.clusters.metrics import measure
 from selfguide.clusters.picture import draw_clusters
-from selfguide.core.artifact import replacing_file, write_json
+from selfguide.core.artifact import write_json
 from selfguide.core.stage import parser, run
 from selfguide.features.artifact import Features
 from selfguide.images.artifact import ImageSet
+from selfguide.images.grid import save_picture
 from selfguide.params import load_params
 
 
@@ -43,8 +44,8 @@ def main() -> None:
 
     train = ImageSet.load(args.images).train
     write_json(args.metrics, measure(result, train.main_labels))
-    with replacing_file(args.picture) as temporary:
-        draw_clusters(train.pixels, clusters, config.picture_rows, config.picture_columns).save(temporary, format="PNG")
+    picture = draw_clusters(train.pixels, clusters, config.picture_rows, config.picture_columns)
+    save_picture(args.picture, picture)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ from the last state of the same configuration, data and code.
 from pathlib import Path
 
 from selfguide.condition.artifact import Condition
-from selfguide.core.artifact import digest_files
 from selfguide.core.stage import parser, run
 from selfguide.denoiser.train import train
-from selfguide.images.artifact import load_pixels
+from selfguide.images.artifact import digest_pixels, load_pixels
 from selfguide.params import load_params
 from selfguide.samples.preview import Preview
 
@@ -34,7 +33,7 @@ def main() -> None:
         params.seed,
         Path(args.out),
         Path(args.curve),
-        images_digest=digest_files(args.images, ["train.npy"]),
+        images_digest=digest_pixels(args.images),
         # Not the dial w: a new w must not retrain.
         callbacks=[Preview(condition, every, w=2.0)] if every else [],
     )

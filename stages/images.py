@@ -2,10 +2,9 @@
 
 import logging
 
-from selfguide.core.artifact import replacing_file
 from selfguide.core.stage import parser, run
 from selfguide.images.build import build
-from selfguide.images.grid import draw_images
+from selfguide.images.grid import draw_images, save_picture
 from selfguide.params import load_params
 
 
@@ -13,8 +12,7 @@ def main() -> None:
     args = parser(__doc__, out="data/images", picture="results/images.png").parse_args()
     params = load_params(args.params)
     images = build(params.images, params.seed, args.out)
-    with replacing_file(args.picture) as temporary:
-        draw_images(images.train, images.class_names).save(temporary, format="PNG")
+    save_picture(args.picture, draw_images(images.train, images.class_names))
     logging.getLogger(__name__).info(
         "images: %d training and %d held-out images of %d px, %s, %d files skipped",
         len(images.train),

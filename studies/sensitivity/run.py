@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from selfguide.core.artifact import digest_json
+from selfguide.core.digest import digest_json
 from selfguide.core.errors import UserError
 from selfguide.core.stage import run
 from selfguide.images.artifact import ImageSet, Pixels

@@ -66,7 +66,7 @@ def test_repro_makes_everything_and_then_nothing(project):
     assert sorted(executed) == sorted(["images", "backbone", "features", "clusters", "self_labeled", "condition",
                                        "reference", "floor", *DOWNSTREAM, "obedience"])  # fmt: skip
     for name in ["data/clusters", "data/condition", "data/samples"]:
-        assert json.loads((project.folder / name / "meta.json").read_text())["format_version"] == 1
+        assert json.loads((project.folder / name / "meta.json").read_text())["format_version"] == 2
     for name in ["images", "clusters", "grid", "rows", "pairs"]:
         assert (project.folder / f"results/{name}.png").read_bytes().startswith(b"\x89PNG")
     assert all(isinstance(value, int | float) for value in project.metrics().values())

@@ -4,9 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from selfguide.core.artifact import ArrayWriter, digest_files, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import ArrayWriter, open_array, read_meta, save_array, write_meta
+from selfguide.core.digest import digest_all, digest_file
 from selfguide.core.errors import UserError
 from selfguide.core.seeding import derive_seed
+from selfguide.core.target import replacing
 
 
 @given(hnp.arrays(st.sampled_from([np.uint8, np.int32, np.float32]), hnp.array_shapes(min_dims=1, max_dims=4)))
@@ -59,9 +61,10 @@ def test_wrong_shape_or_type_says_both(tmp_path):
 
 
 def test_replacing_is_all_or_nothing(tmp_path):
-    with replacing(tmp_path / "a") as folder:
+    with replacing(tmp_path / "a", "thing") as folder:
         (folder / "x").write_text("old")
-    with pytest.raises(RuntimeError), replacing(tmp_path / "a") as folder:  # noqa: PT012
+        write_meta(folder, "thing")
+    with pytest.raises(RuntimeError), replacing(tmp_path / "a", "thing") as folder:  # noqa: PT012
         (folder / "x").write_text("new")
         raise RuntimeError
     assert (tmp_path / "a/x").read_text() == "old"
@@ -70,11 +73,11 @@ def test_replacing_is_all_or_nothing(tmp_path):
 
 def test_meta_seals_the_bytes(tmp_path):
     for name in ("a", "b"):
-        with replacing(tmp_path / name) as folder:
+        with replacing(tmp_path / name, "thing") as folder:
             save_array(folder / "x.npy", np.arange(5))
             write_meta(folder, "thing", size=5)
     assert (tmp_path / "a/meta.json").read_bytes() == (tmp_path / "b/meta.json").read_bytes()
-    assert read_meta(tmp_path / "a", "thing", "s")["digest"] == digest_files(tmp_path / "a", ["x.npy"])
+    assert read_meta(tmp_path / "a", "thing", "s")["digest"] == digest_all({"x.npy": digest_file(tmp_path / "a/x.npy")})
     (tmp_path / "a/meta.json").write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         read_meta(tmp_path / "a", "thing", "s")

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import Array, Meta, read_meta, save_array, write_meta
+from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 
 KIND = "annotation"
 
@@ -40,7 +42,7 @@ class Annotation:
 
     def save(self, folder: str | Path, add: Callable[[Path], None] | None = None) -> None:
         """Write the artifact; `add` may put more files into the folder given to it."""
-        with replacing(folder) as temporary:
+        with replacing(folder, KIND) as temporary:
             shapes = save_signal(temporary, self.ids, self.boxes)
             if add is not None:
                 add(temporary)
@@ -54,24 +56,35 @@ class Annotation:
         Raises:
             UserError: missing, foreign or damaged.
         """
-        folder = Path(folder)
-        stage = f"annotators/dvc.yaml:{folder.name}"
-        meta = read_meta(folder, KIND, stage)
-        ids, boxes = open_signal(folder, meta, stage)
+        meta = read_meta(folder, KIND, f"annotators/dvc.yaml:{Path(folder).name}")
+        ids, boxes = open_signal(meta, meta["num_ids"])
         names = tuple(meta["names"]) if meta["names"] else None
         return cls(meta["guidance"], ids, meta["num_ids"], names, meta["backbone"], boxes)
 
 
-def open_signal(folder: Path, meta: dict[str, Any], stage: str) -> tuple[Array, Array | None]:
-    """Open the ids and, where there are any, the boxes that `signal_shapes` described.
+def open_signal(meta: Meta, num_ids: int) -> tuple[Array, Array | None]:
+    """Open the ids and, where there are any, the boxes that `save_signal` described.
 
     Raises:
-        UserError: missing, damaged, or not as meta.json says.
+        UserError: missing, damaged, or not as meta.json says; an id outside -1..num_ids - 1.
     """
-    ids = open_array(folder / "ids.npy", "int32", meta["ids_shape"], stage)
-    if meta["boxes_shape"] is None:
-        return ids, None
-    return ids, open_array(folder / "boxes.npy", "int16", meta["boxes_shape"], stage)
+    ids = meta.array("ids.npy", "int32", meta["ids_shape"])
+    check_ids(ids, num_ids, f"{meta.folder}/ids.npy", meta.stage)
+    return ids, None if meta["boxes_shape"] is None else meta.array("boxes.npy", "int16", meta["boxes_shape"])
+
+
+def check_ids(ids: Array, num_ids: int, where: str, stage: str) -> None:
+    """Refuse ids outside -1..num_ids - 1: they would be looked up behind the end of a table.
+
+    Raises:
+        UserError: names the first such image.
+    """
+    if ids.size and (int(ids.min()) < -1 or int(ids.max()) >= num_ids):
+        row = int(((ids < -1) | (ids >= num_ids)).reshape(len(ids), -1).any(axis=1).argmax())
+        raise UserError(
+            f"{where}: expected ids from -1 (none) to {num_ids - 1}, found {ids[row].tolist()} of image {row}; run"
+            f" `dvc repro {stage}`"
+        )
 
 
 def save_signal(folder: Path, ids: Array, boxes: Array | None) -> dict[str, Any]:

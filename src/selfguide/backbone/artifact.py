@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from selfguide.backbone.checkpoint import load_exactly, read_checkpoint
 from selfguide.backbone.network import Backbone as Backbone
 from selfguide.backbone.registry import VARIANTS
-from selfguide.core.artifact import read_meta, replacing, write_meta
+from selfguide.core.artifact import read_meta, write_meta
 from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 
 _KIND = "backbone"
 
@@ -18,10 +19,10 @@ def save_backbone(
     folder: str | Path, backbone: Backbone, variant: str, architecture: dict[str, Any], **facts: Any
 ) -> None:
     """Write a backbone; `architecture` is what `VARIANTS[variant].build` needs, `facts` go to meta.json."""
-    with replacing(folder) as temporary:
+    with replacing(folder, _KIND) as temporary:
         weights = {name: tensor.cpu().contiguous() for name, tensor in backbone.network.state_dict().items()}
-        save_file(weights, temporary / "weights.safetensors")
-        (temporary / "weights.safetensors").chmod(0o644)  # safetensors makes it private
+        # Not by save_file: it makes the file private, and a full disk should be an error of the operating system.
+        (temporary / "weights.safetensors").write_bytes(save(weights))
         write_meta(
             temporary,
             _KIND,
@@ -42,10 +43,10 @@ def load_backbone(folder: str | Path) -> Backbone:
         UserError: missing, damaged, or made by a version that knows other variants.
     """
     meta = read_meta(folder, _KIND, "backbone")
-    variant = meta.get("variant")
+    variant = meta["variant"]
     if variant not in VARIANTS:
         raise UserError(f"{folder}/meta.json: unknown variant {variant!r}; run `dvc repro backbone`")
     backbone = VARIANTS[variant].build(meta["architecture"])
-    path = Path(folder) / "weights.safetensors"
+    path = meta.check("weights.safetensors")
     load_exactly(backbone.network, read_checkpoint(path), str(path))
     return backbone

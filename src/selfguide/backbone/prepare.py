@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from selfguide.backbone.config import BackboneConfig
 from selfguide.backbone.registry import VARIANTS
 from selfguide.backbone.train import train
 from selfguide.backbone.trained import Trained
-from selfguide.core.artifact import Array, replacing_file
-from selfguide.core.scratch import digest_code, scratch_folder
+from selfguide.core.artifact import Array
+from selfguide.core.scratch import digest_code, discard, scratch_folder
+from selfguide.core.target import begins_with, replacing_file
 
 
 def prepare_backbone(config: BackboneConfig, pixels: Array, seed: int, out: Path, curve: Path) -> None:
@@ -50,9 +50,11 @@ def prepare_backbone(config: BackboneConfig, pixels: Array, seed: int, out: Path
     else:
         backbone = variant.load(config, image_size)
     save_backbone(out, backbone, config.variant, variant.architecture(config, image_size), **origin)
-    with replacing_file(curve) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    header = ("epoch", "loss")
+    ours = begins_with(",".join(header).encode())
+    with replacing_file(curve, ours) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["epoch", "loss"])
+        writer.writerow(header)
         writer.writerows((epoch, f"{loss:.6f}") for epoch, loss in enumerate(losses, start=1))
     if scratch is not None:
-        shutil.rmtree(scratch)
+        discard(scratch)

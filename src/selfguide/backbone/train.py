@@ -23,7 +23,9 @@ from selfguide.backbone.trained import Trained
 from selfguide.core import runtime
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
+from selfguide.core.scratch import claim
 from selfguide.core.seeding import derive_seed, numpy_generator
+from selfguide.core.states import state_to_resume
 
 logger = logging.getLogger(__name__)
 
@@ -158,10 +160,11 @@ def train(
         enable_checkpointing=True,
         num_sanity_val_steps=0,
     )
-    last = scratch / "last.ckpt"
+    if trainer.is_global_zero:
+        claim(scratch)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # when it resumes
-        trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        trainer.fit(module, ckpt_path=state_to_resume(scratch / "last.ckpt", module), weights_only=True)
     if not trainer.is_global_zero:
         return None
     backbone.network.load_state_dict(objective.network.state_dict())

@@ -1,17 +1,18 @@
 """An annotator as a folder: the backbone and the `boxes` section, so that its boxes can be found again elsewhere.
 
-backbone/   a copy of models/backbone
-boxes.json  the `boxes` section
+backbone/  a copy of models/backbone
+meta.json  the `boxes` section, as `config`
 """
 
-import json
 import shutil
 from pathlib import Path
 
 from selfguide.boxes.config import BoxesConfig
-from selfguide.core.artifact import read_meta, replacing, write_json
+from selfguide.core.artifact import read_meta, write_meta
 from selfguide.core.config import parse
-from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
+
+_KIND = "annotator"
 
 
 def save_annotator(folder: str | Path, backbone: str | Path, config: BoxesConfig) -> None:
@@ -26,9 +27,9 @@ def save_annotator(folder: str | Path, backbone: str | Path, config: BoxesConfig
         UserError: there is no backbone.
     """
     read_meta(backbone, "backbone", "backbone")
-    with replacing(folder) as temporary:
+    with replacing(folder, _KIND) as temporary:
         shutil.copytree(backbone, temporary / "backbone")
-        write_json(temporary / "boxes.json", config.model_dump(mode="json"))
+        write_meta(temporary, _KIND, config=config.model_dump(mode="json"))
 
 
 def load_annotator(folder: str | Path) -> tuple[Path, BoxesConfig]:
@@ -37,14 +38,5 @@ def load_annotator(folder: str | Path) -> tuple[Path, BoxesConfig]:
     Raises:
         UserError: missing or damaged.
     """
-    path = Path(folder) / "boxes.json"
-    remedy = "run `dvc repro annotators/dvc.yaml:self_boxed`"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: {remedy}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); {remedy}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected an object, found {type(values).__name__}; {remedy}")
-    return Path(folder) / "backbone", parse(BoxesConfig, values, str(path))
+    meta = read_meta(folder, _KIND, "annotators/dvc.yaml:self_boxed")
+    return meta.folder / "backbone", parse(BoxesConfig, meta["config"], f"{folder}/meta.json: config")

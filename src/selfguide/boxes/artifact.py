@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import Array, read_meta, save_array, write_meta
 from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 
 _KIND, _STAGE = "boxes", "annotators/dvc.yaml:boxes"
 
@@ -67,7 +68,7 @@ class FoundBoxes:
     def save(self, folder: str | Path, **facts: Any) -> None:
         """Write the artifact; `facts` go to meta.json."""
         self.validate()
-        with replacing(folder) as temporary:
+        with replacing(folder, _KIND) as temporary:
             save_array(temporary / "boxes.npy", self.boxes.astype(np.int16))
             save_array(temporary / "original.npy", self.original.astype(np.int32))
             save_array(temporary / "fallback.npy", self.fallback.astype(np.bool_))
@@ -89,12 +90,12 @@ class FoundBoxes:
         Raises:
             UserError: missing, damaged or inconsistent.
         """
-        meta, folder = read_meta(folder, _KIND, _STAGE), Path(folder)
+        meta = read_meta(folder, _KIND, _STAGE)
         num = meta["num_images"]
         found = cls(
-            boxes=open_array(folder / "boxes.npy", "int16", (num, 4), _STAGE),
-            original=open_array(folder / "original.npy", "int32", (num, 4), _STAGE),
-            fallback=open_array(folder / "fallback.npy", "bool", (num,), _STAGE),
+            boxes=meta.array("boxes.npy", "int16", (num, 4)),
+            original=meta.array("original.npy", "int32", (num, 4)),
+            fallback=meta.array("fallback.npy", "bool", (num,)),
             size=int(meta["size"]),
             method=str(meta["method"]),
             config=dict(meta["config"]),

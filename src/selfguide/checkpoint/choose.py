@@ -4,7 +4,6 @@ It stands apart from training, so that an edit of the metrics never retrains and
 """
 
 import logging
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,11 @@ from selfguide.checkpoint.config import CheckpointConfig
 from selfguide.checkpoint.weak import find_weak
 from selfguide.condition.artifact import Condition
 from selfguide.core import runtime
-from selfguide.core.artifact import replacing
+from selfguide.core.artifact import write_meta
 from selfguide.core.config import nearest
 from selfguide.core.errors import UserError
+from selfguide.core.scratch import claim, discard, scratch_folder
+from selfguide.core.target import replacing
 from selfguide.denoiser.artifact import Denoiser, copy_denoiser
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.evaluate import evaluate
@@ -53,20 +54,23 @@ def choose(
     final = Denoiser.load(source)
     weak = None if config.weak_model is None else find_weak(config.weak_model, final)
     if config.choice == "last":
-        copy_denoiser(final, source, out, weak, choice="last")
+        copy_denoiser(final, out, weak, choice="last")
         return
     settings = samples.model_copy(update={"num_images": config.num_images, "num_steps": config.num_steps})
     scores: dict[int, float] = {}
-    images = out.parent / f".{out.name}-candidate"
+    scratch = scratch_folder("checkpoint", denoiser=final.digest)
+    images = scratch / "images"
     # A snapshot guided by itself or by a later one is not guided.
     first = config.weak_model if isinstance(config.weak_model, int) else 0
     for snapshot in (each for each in final.snapshots() if each.step > first):
         asked = draw_conditions(condition, config.num_images, seed, settings.ids, settings.boxes)
         description = f"snapshot {snapshot.step}"
-        move = fill_samples(snapshot, asked, config.w, seed, settings, description, weak=weak and weak[0])
+        move = fill_samples(snapshot, asked, config.w, seed, settings, description, weak=weak)
         if move is not None:
-            with replacing(images) as temporary:
+            claim(scratch)
+            with replacing(images, "candidate") as temporary:
                 move(temporary)
+                write_meta(temporary, "candidate")
         runtime.barrier()
         found = evaluate(np.load(images / "images.npy", mmap_mode="r"), reference, metrics)
         if found is None:
@@ -80,8 +84,8 @@ def choose(
         log.info("checkpoint: step %d, %s %.4f", snapshot.step, config.metric, found[config.metric])
     if not scores:
         return
-    shutil.rmtree(images)
+    discard(scratch)
     best = min(scores, key=lambda step: scores[step])
     chosen = next(snapshot for snapshot in final.snapshots() if snapshot.step == best)
     table = {str(step): score for step, score in scores.items()}
-    copy_denoiser(chosen, source, out, weak, choice="best", metric=config.metric, scores=table)
+    copy_denoiser(chosen, out, weak, choice="best", metric=config.metric, scores=table)

@@ -1,13 +1,11 @@
 """Finds the weak model of autoguidance: an earlier snapshot, or another denoiser of the same images and conditions."""
 
-from pathlib import Path
-
 from selfguide.core.errors import UserError
 from selfguide.denoiser.artifact import Denoiser
 
 
-def find_weak(weak_model: int | str, final: Denoiser) -> tuple[Denoiser, Path]:
-    """The weak model, and the folder of the trained denoiser that it belongs to.
+def find_weak(weak_model: int | str, final: Denoiser) -> Denoiser:
+    """The weak model.
 
     Args:
         weak_model: step of a snapshot of `final`, or the folder of another denoiser.
@@ -19,7 +17,7 @@ def find_weak(weak_model: int | str, final: Denoiser) -> tuple[Denoiser, Path]:
     if isinstance(weak_model, str):
         other = Denoiser.load(weak_model)
         _check_same_task(other, final)
-        return other, other.folder
+        return other
     earlier = {snapshot.step: snapshot for snapshot in final.snapshots()[:-1]}
     if weak_model not in earlier:
         steps = f"there are {', '.join(map(str, earlier))}" if earlier else "there are none"
@@ -27,7 +25,7 @@ def find_weak(weak_model: int | str, final: Denoiser) -> tuple[Denoiser, Path]:
             f"checkpoint.weak_model: no snapshot of step {weak_model} in {final.folder}; {steps}. Set"
             " denoiser.snapshot_every_steps and train again, or name the folder of a denoiser"
         )
-    return earlier[weak_model], final.folder
+    return earlier[weak_model]
 
 
 def _check_same_task(weak: Denoiser, final: Denoiser) -> None:

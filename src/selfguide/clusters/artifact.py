@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import Array, read_meta, save_array, write_meta
 from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 
 _KIND = "clusters"
 
@@ -49,7 +50,7 @@ class Clusters:
     def save(self, folder: str | Path, **facts: Any) -> None:
         """Write the artifact; `facts` go to meta.json."""
         self.validate()
-        with replacing(folder) as temporary:
+        with replacing(folder, _KIND) as temporary:
             save_array(temporary / "ids.npy", self.ids)
             save_array(temporary / "centroids.npy", self.centroids)
             save_array(temporary / "sizes.npy", self.sizes)
@@ -73,11 +74,11 @@ class Clusters:
             UserError: missing, damaged or inconsistent.
         """
         meta = read_meta(folder, _KIND, "clusters")
-        folder, k = Path(folder), int(meta["k"])
+        k = int(meta["k"])
         clusters = cls(
-            ids=open_array(folder / "ids.npy", "int32", (meta["num_images"],), "clusters"),
-            centroids=open_array(folder / "centroids.npy", "float32", (k, meta["width"]), "clusters"),
-            sizes=open_array(folder / "sizes.npy", "int64", (k,), "clusters"),
+            ids=meta.array("ids.npy", "int32", (meta["num_images"],)),
+            centroids=meta.array("centroids.npy", "float32", (k, meta["width"])),
+            sizes=meta.array("sizes.npy", "int64", (k,)),
             k=k,
             inertia=float(meta["inertia"]),
             seed=int(meta["seed"]),

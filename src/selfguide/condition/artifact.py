@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfguide.annotations.artifact import open_signal, save_signal
-from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import Array, read_meta, save_array, write_meta
+from selfguide.core.target import replacing
 
 KIND = "condition"
 
@@ -38,7 +39,7 @@ class Condition:
 
     def save(self, folder: str | Path) -> None:
         """Write the artifact."""
-        with replacing(folder) as temporary:
+        with replacing(folder, KIND) as temporary:
             shapes = save_signal(temporary, self.ids, self.boxes)
             save_array(temporary / "corrupted.npy", self.corrupted)
             write_meta(
@@ -60,10 +61,9 @@ class Condition:
         Raises:
             UserError: missing, foreign or damaged.
         """
-        folder = Path(folder)
         meta = read_meta(folder, KIND, "condition")
-        ids, boxes = open_signal(folder, meta, "condition")
-        corrupted = open_array(folder / "corrupted.npy", "bool", (len(ids),), "condition")
+        ids, boxes = open_signal(meta, meta["num_ids"])
+        corrupted = meta.array("corrupted.npy", "bool", (len(ids),))
         names = tuple(meta["names"]) if meta["names"] else None
         facts = {key: meta[key] for key in ("guidance", "num_ids", "corruption", "seed", "backbone", "digest")}
         return cls(ids=ids, boxes=boxes, corrupted=corrupted, names=names, **facts)

@@ -1,98 +1,106 @@
 """Artifacts on disk: a folder of plain .npy arrays and a meta.json, written whole or not at all.
 
-Equal inputs give equal bytes: meta.json holds no times, hosts or absolute paths.
+Equal inputs give equal bytes: meta.json holds no times, hosts or absolute paths. It holds the sha256 of every other
+file, and of what it says itself, so that what is opened is what was written.
 """
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfguide.core.digest import digest_all, digest_file, digest_json
 from selfguide.core.errors import UserError
+from selfguide.core.target import META, is_json, replacing_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Array = NDArray[Any]
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it takes the place of `path`, on error it is removed.
-
-    Files are never changed in place: DVC may have hard-linked them into its cache.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def replacing_file(path: str | Path) -> Iterator[Path]:
-    """The same for one file: yield a temporary name beside `path`, renamed over it on success."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
     """Write JSON with stable order and layout."""
-    with replacing_file(path) as temporary:
+    with replacing_file(path, is_json) as temporary:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def digest_files(folder: str | Path, names: Sequence[str]) -> str:
-    """sha256 over the names and bytes of files in `folder`."""
-    total = hashlib.sha256()
-    for name in sorted(names):
-        total.update(name.encode() + b"\0")
-        with open(Path(folder) / name, "rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
-
-
-def digest_json(value: Any) -> str:
-    """sha256 of a JSON-able value, independent of key order."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def write_meta(folder: str | Path, kind: str, **facts: Any) -> None:
-    """Write meta.json into an artifact folder, last: it seals the digest of every other file there."""
+    """Write meta.json into an artifact folder, last: it seals every other file there.
+
+    `files` maps each file's name to its sha256, `digest` is that of all of them, `seal` that of meta.json's own words.
+    """
     folder = Path(folder)
-    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != "meta.json")
-    write_json(
-        folder / "meta.json",
-        {
-            "kind": kind,
-            "format_version": FORMAT_VERSION,
-            "digest": digest_files(folder, names),
-            "files": names,
-            **facts,
-        },
-    )
+    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != META)
+    files = {name: digest_file(folder / name) for name in names}
+    meta = {"kind": kind, "format_version": FORMAT_VERSION, "digest": digest_all(files), "files": files, **facts}
+    write_json(folder / META, {**meta, "seal": _seal(meta)})
 
 
-def read_meta(folder: str | Path, kind: str, stage: str) -> dict[str, Any]:
+def _seal(meta: Mapping[str, Any]) -> str:
+    # By way of JSON, so that tuples and lists are one.
+    return digest_json(json.loads(json.dumps({key: value for key, value in meta.items() if key != "seal"})))
+
+
+class Meta(Mapping[str, Any]):
+    """An artifact's meta.json, and the checked way to its files.
+
+    Args:
+        folder: of the artifact.
+        facts: what meta.json says.
+        stage: DVC target that makes the artifact, for error messages.
+    """
+
+    def __init__(self, folder: Path, facts: dict[str, Any], stage: str) -> None:
+        self.folder, self.stage = folder, stage
+        self._facts = facts
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._facts:
+            raise UserError(f"{self.folder / META}: expected the key {key}, found none; run `dvc repro {self.stage}`")
+        return self._facts[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._facts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def array(self, name: str, dtype: str, shape: Sequence[int | None]) -> Array:
+        """Memory-map one of the arrays read-only; see `open_array`.
+
+        Raises:
+            UserError: missing, damaged, changed since it was written, or of another dtype or shape.
+        """
+        array = open_array(self.folder / name, dtype, shape, self.stage)
+        self.check(name)
+        return array
+
+    def check(self, name: str) -> Path:
+        """The path of a file whose bytes are those that were written.
+
+        Raises:
+            UserError: missing, or changed since.
+        """
+        path, remedy = self.folder / name, f"run `dvc repro {self.stage}`"
+        if not path.is_file():
+            raise UserError(f"{path} is missing: {remedy}")
+        expected, found = self["files"].get(name), digest_file(path)
+        if found != expected:
+            raise UserError(
+                f"{path}: expected sha256 {str(expected)[:16]}..., as meta.json says, found {found[:16]}...: the file"
+                f" was changed after it was written; {remedy}"
+            )
+        return path
+
+
+def read_meta(folder: str | Path, kind: str, stage: str) -> Meta:
     """Read and check meta.json.
 
     Args:
@@ -101,21 +109,23 @@ def read_meta(folder: str | Path, kind: str, stage: str) -> dict[str, Any]:
         stage: DVC target that makes the artifact, for the error message.
 
     Raises:
-        UserError: the folder or meta.json is missing or unreadable, of another kind or format.
+        UserError: the folder or meta.json is missing, unreadable or changed, of another kind or format.
     """
-    path = Path(folder) / "meta.json"
+    path = Path(folder) / META
     remedy = f"run `dvc repro {stage}`"
     if not path.is_file():
         raise UserError(f"{path} is missing: {remedy}")
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error}); {remedy}") from None
     for key, expected in {"kind": kind, "format_version": FORMAT_VERSION}.items():
         found = meta.get(key) if isinstance(meta, dict) else None
         if found != expected:
             raise UserError(f"{path}: expected {key} {expected!r}, found {found!r}; {remedy}")
-    return dict(meta)
+    if meta.get("seal") != _seal(meta):
+        raise UserError(f"{path}: was changed after it was written; {remedy}")
+    return Meta(Path(folder), meta, stage)
 
 
 def save_array(path: str | Path, array: Array) -> None:
@@ -161,30 +171,63 @@ class ArrayWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
-def open_array(path: str | Path, dtype: str, shape: Sequence[int | None], stage: str) -> Array:
+def create_array(path: str | Path, dtype: str, shape: Sequence[int]) -> None:
+    """Make a .npy of zeros to be mapped and filled, with room for all of it on the disk.
+
+    A mapped file that meets a full disk kills the process without a word.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    with open(path, "wb") as file:
+        header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        num_bytes = file.tell() + int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+        file.flush()
+        reserve(file.fileno(), num_bytes, path)
+
+
+def reserve(handle: int, num_bytes: int, path: str | Path) -> None:
+    """Give an open file `num_bytes` bytes of its own on the disk, zeros where nothing was written.
+
+    Raises:
+        OSError: there is no room; it names `path`.
+    """
+    try:
+        if num_bytes:
+            os.posix_fallocate(handle, 0, num_bytes)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def open_array(path: str | Path, dtype: str, shape: Sequence[int | None], stage: str | None) -> Array:
     """Memory-map a .npy read-only and check it.
 
     Args:
         path: the file.
         dtype: numpy dtype name, e.g. "uint8".
         shape: expected lengths; None matches any.
-        stage: DVC target that makes it.
+        stage: DVC target that makes it, for the error message; None: none does.
 
     Raises:
-        UserError: missing, truncated, of another dtype or shape.
+        UserError: missing, truncated, longer than its shape says, of another dtype or shape.
     """
     path = Path(path)
-    remedy = f"run `dvc repro {stage}`"
+    remedy = "" if stage is None else f"; run `dvc repro {stage}`"
     if not path.is_file():
-        raise UserError(f"{path} is missing: {remedy}")
+        raise UserError(f"{path} is missing{remedy.replace('; ', ': ')}")
     try:
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path}: not a whole .npy file ({error}); {remedy}") from None
+        surplus = path.stat().st_size - array.nbytes - getattr(array, "offset", 0)
+    except Exception as error:  # noqa: BLE001 (a damaged header gives errors of many kinds)
+        raise UserError(f"{path}: not a whole .npy file ({error}){remedy}") from None
+    if surplus and isinstance(array, np.memmap):
+        raise UserError(f"{path}: not a whole .npy file ({surplus} bytes behind its end){remedy}")
     matches = len(array.shape) == len(shape) and all(
         want is None or want == have for want, have in zip(shape, array.shape, strict=True)
     )
     if str(array.dtype) != dtype or not matches:
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-        raise UserError(f"{path}: expected {dtype} {wanted}, found {array.dtype} {array.shape}; {remedy}")
+        raise UserError(f"{path}: expected {dtype} {wanted}, found {array.dtype} {array.shape}{remedy}")
     return array

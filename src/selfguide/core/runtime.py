@@ -24,7 +24,10 @@ from pytorch_lightning.strategies import DDPStrategy
 from selfguide.core.config import Precision
 from selfguide.core.errors import UserError
 from selfguide.core.hardware import accelerator, fast_bf16
+from selfguide.core.interrupt import installed, raise_on_signals
+from selfguide.core.peers import watch_peers
 from selfguide.core.progress import progress
+from selfguide.core.states import WholeStates
 
 
 def _positive(name: str) -> int:
@@ -74,6 +77,24 @@ def barrier() -> None:
 _LOG = logging.getLogger(__name__)
 
 
+class _Watch(pl.Callback):
+    """Ranks watch each other, and signals stay ours: Lightning takes SIGTERM as it begins to run."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        watch_peers(trainer.global_rank, trainer.world_size)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _take_signals_back()
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _take_signals_back()
+
+
+def _take_signals_back() -> None:
+    if installed():
+        raise_on_signals()
+
+
 def resolve_precision(precision: Precision) -> str:
     """Lightning's name of a precision: what `auto` stands for on this hardware, anything else as it is."""
     if precision != "auto":
@@ -89,7 +110,7 @@ def trainer(precision: Precision = "32-true", **settings: Any) -> pl.Trainer:
 
     Args:
         precision: see `selfguide.core.config.Precision`.
-        settings: passed to `pl.Trainer`; what is given here wins.
+        settings: passed to `pl.Trainer`; what is given here wins, but for callbacks, which are added.
 
     Raises:
         UserError: the environment asks for devices that are not there.
@@ -108,7 +129,9 @@ def trainer(precision: Precision = "32-true", **settings: Any) -> pl.Trainer:
         "enable_model_summary": False,
         "enable_progress_bar": progress(),
         "use_distributed_sampler": False,
+        "plugins": WholeStates(),
     }
+    settings["callbacks"] = [_Watch(), *settings.get("callbacks", [])]
     try:
         return pl.Trainer(**{**defaults, **settings})
     except MisconfigurationException as error:

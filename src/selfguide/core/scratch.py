@@ -6,10 +6,18 @@ changed configuration, input or line of code has another fingerprint and never p
 
 import hashlib
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from selfguide.core.artifact import digest_json
+from selfguide.core.digest import digest_json
+from selfguide.core.errors import UserError
+from selfguide.core.target import try_lock
+
+#: Folders that this process works in, with the handles of their locks.
+_claimed: dict[Path, int] = {}
+_PID = "pid"
 
 
 def digest_code(*packages: str) -> str:
@@ -29,3 +37,57 @@ def scratch_folder(stage: str, **facts: Any) -> Path:
     """
     root = Path(os.environ.get("DVC_ROOT", "."))
     return root / ".scratch" / stage / digest_json(facts)[:16]
+
+
+def claim(folder: Path) -> None:
+    """Make a scratch folder and keep other processes out of it, until `discard` or the end of this one.
+
+    Of several ranks, rank 0 claims for all.
+
+    Raises:
+        UserError: another process works in it.
+    """
+    folder = folder.absolute()
+    while folder not in _claimed:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        if try_lock(handle) is False:
+            os.close(handle)
+            raise UserError(
+                f"{folder}: another process{_owner(folder)} runs the same stage of this project with the same settings;"
+                " wait for it, or stop it first: what it has finished is kept"
+            )
+        # Its last owner may have removed it between the two lines above.
+        if folder.exists() and os.fstat(handle).st_ino == folder.stat().st_ino:
+            _claimed[folder] = handle
+        else:
+            os.close(handle)
+    (folder / _PID).write_text(str(os.getpid()))
+
+
+def empty(folder: Path) -> None:
+    """Remove what lies in a claimed scratch folder, to start over."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _PID:
+            path.unlink()
+
+
+def discard(folder: Path) -> None:
+    """Remove a scratch folder whose work is done, and let go of it."""
+    shutil.rmtree(folder)
+    handle = _claimed.pop(folder.absolute(), None)
+    if handle is not None:
+        os.close(handle)
+
+
+def claimed() -> list[Path]:
+    """The folders that hold this process's work in progress."""
+    return [folder for folder in _claimed if folder.is_dir()]
+
+
+def _owner(folder: Path) -> str:
+    with suppress(OSError, ValueError):
+        return f" ({int((folder / _PID).read_text())})"
+    return ""

@@ -4,6 +4,7 @@ An operator of a small network is too short to be shared between cores: two thre
 than one operator on two threads. Every thread computes with its share of torch's operator threads.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -26,6 +27,15 @@ def num_parts(device: torch.device, batch_size: int) -> int:
 @lru_cache(maxsize=1)
 def _pool(workers: int, operator_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "part", lambda: torch.set_num_threads(operator_threads))
+
+
+def _after_fork() -> None:
+    # Threads do not cross a fork, neither the pool's nor OpenMP's: whoever waited for them would wait for ever.
+    _pool.cache_clear()
+    torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def in_threads(function: Callable[[_In], _Out], parts: Sequence[_In]) -> list[_Out]:

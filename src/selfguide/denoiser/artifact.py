@@ -6,16 +6,17 @@ snapshots/step_NNNNNNNN/            the same two files at earlier steps, where a
 weak/                               a denoiser of its own, for autoguidance, where asked for
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from selfguide.core.artifact import read_meta, replacing, write_meta
+from selfguide.core.artifact import Meta, read_meta, write_meta
 from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 from selfguide.denoiser.registry import build
 
 KIND = "denoiser"
@@ -34,7 +35,8 @@ def save_weights(folder: Path, weights: Weights) -> None:
     """Write the two weight files into an existing folder."""
     for name in WEIGHTS:
         tensors = {key: value.detach().cpu().contiguous() for key, value in getattr(weights, name).items()}
-        save_file(tensors, folder / f"{name}.safetensors")
+        # Not by save_file: a full disk should be an error of the operating system.
+        (folder / f"{name}.safetensors").write_bytes(save(tensors))
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Denoiser:
     """A trained denoiser.
 
     Attributes:
-        folder: where it lies.
+        meta: of the artifact.
+        place: the weights' folder inside of it, "" or that of a snapshot.
         network: what `selfguide.denoiser.registry.build` takes, with `mask_channels` in any case.
         schedule: name of the noise schedule.
         num_timesteps: T.
@@ -52,7 +55,8 @@ class Denoiser:
         digest: sha256 over the weight files.
     """
 
-    folder: Path
+    meta: Meta
+    place: str
     network: dict[str, Any]
     schedule: str
     num_timesteps: int
@@ -73,7 +77,20 @@ class Denoiser:
         keys = ("network", "schedule", "num_timesteps", "prediction", "guidance", "step", "digest")
         facts = {key: meta[key] for key in keys}
         facts["network"] = {"mask_channels": 0, **meta["network"]}  # left out where there are none
-        return cls(folder=Path(folder), **facts)
+        return cls(meta=meta, place="", **facts)
+
+    @property
+    def folder(self) -> Path:
+        """Where the weights lie."""
+        return self.meta.folder / self.place
+
+    def weights(self, name: str) -> Path:
+        """The file of the "ema" or "raw" weights.
+
+        Raises:
+            UserError: missing, or not the bytes that were written.
+        """
+        return self.meta.check(str(Path(self.place) / f"{name}.safetensors"))
 
     def build(self, weights: str) -> nn.Module:
         """The network with its weights, in eval mode, on the CPU.
@@ -86,8 +103,7 @@ class Denoiser:
         """
         if weights not in WEIGHTS:
             raise UserError(f"weights: unknown '{weights}'; valid: {', '.join(WEIGHTS)}")
-        path = self.folder / f"{weights}.safetensors"
-        network = build(self.network)
+        path, network = self.weights(weights), build(self.network)
         try:
             network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -96,8 +112,8 @@ class Denoiser:
 
     def snapshots(self) -> list["Denoiser"]:
         """The denoiser at every step that was kept, oldest first, the final one last."""
-        folders = sorted((self.folder / "snapshots").glob("step_*"))
-        earlier = [Denoiser(**{**vars(self), "folder": f, "step": int(f.name.removeprefix("step_"))}) for f in folders]
+        kept = sorted({str(Path(name).parent) for name in self.meta["files"] if name.startswith("snapshots/")})
+        earlier = [replace(self, place=place, step=int(place.removeprefix("snapshots/step_"))) for place in kept]
         return [*earlier, self]
 
     def weak(self) -> "Denoiser | None":
@@ -117,35 +133,33 @@ def write_denoiser(folder: Path, weights: Weights, facts: dict[str, Any]) -> Non
     write_meta(folder, KIND, **facts)
 
 
-def copy_denoiser(
-    chosen: Denoiser,
-    source: str | Path,
-    folder: str | Path,
-    weak: tuple[Denoiser, Path] | None = None,
-    **facts: Any,
-) -> None:
-    """Write one of the snapshots of the denoiser at `source` as a denoiser of its own.
+def copy_denoiser(chosen: Denoiser, folder: str | Path, weak: Denoiser | None = None, **facts: Any) -> None:
+    """Write a denoiser, or one of its snapshots, as a denoiser of its own.
 
     Args:
         chosen: one of `Denoiser.snapshots()`.
-        source: folder of the trained denoiser.
         folder: where to write.
-        weak: written to its `weak/`: a snapshot, and the folder of its trained denoiser.
+        weak: written to its `weak/`: a worse denoiser, or one of its snapshots.
         facts: added to meta.json.
+
+    Raises:
+        UserError: `folder` holds one of the two, or their weights are damaged.
     """
-    with replacing(folder) as temporary:
+    for source in (chosen, weak):
+        if source is not None and Path(folder).resolve() == source.meta.folder.resolve():
+            raise UserError(f"{folder}: the denoiser that is to be copied from; write to another folder")
+    with replacing(folder, KIND) as temporary:
         if weak is not None:
             (temporary / "weak").mkdir()
-            _copy(*weak, temporary / "weak", {})
-            facts["weak_model"] = {"step": weak[0].step, "digest": Denoiser.load(temporary / "weak").digest}
-        _copy(chosen, source, temporary, facts)
+            _copy(weak, temporary / "weak", {})
+            facts["weak_model"] = {"step": weak.step, "digest": Denoiser.load(temporary / "weak").digest}
+        _copy(chosen, temporary, facts)
 
 
-def _copy(chosen: Denoiser, source: str | Path, folder: Path, facts: dict[str, Any]) -> None:
-    meta = read_meta(source, KIND, "denoiser")
-    own = ("kind", "format_version", "digest", "files", "weak_model")
+def _copy(chosen: Denoiser, folder: Path, facts: dict[str, Any]) -> None:
+    own = ("kind", "format_version", "digest", "files", "seal", "weak_model")
     for name in WEIGHTS:
         # Bytes, not a hard link: a link into DVC's cache must never be made by hand.
-        (folder / f"{name}.safetensors").write_bytes((chosen.folder / f"{name}.safetensors").read_bytes())
-    kept = {key: value for key, value in meta.items() if key not in own}
+        (folder / f"{name}.safetensors").write_bytes(chosen.weights(name).read_bytes())
+    kept = {key: value for key, value in chosen.meta.items() if key not in own}
     write_meta(folder, KIND, **{**kept, "step": chosen.step, **facts})

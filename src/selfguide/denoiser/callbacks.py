@@ -1,6 +1,7 @@
 """What happens around the training steps: the curve, states to resume from, snapshots, the progress bar, NaN."""
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytorch_lightning as pl
 import torch
 from tqdm.auto import tqdm
 
-from selfguide.core.artifact import replacing, replacing_file
+from selfguide.core.digest import digest_all, digest_file
 from selfguide.core.errors import UserError
 from selfguide.core.progress import progress
+from selfguide.core.target import begins_with, replacing, replacing_file
 from selfguide.denoiser.artifact import Weights, save_weights
 from selfguide.denoiser.module import DenoiserModule
 
@@ -62,7 +64,8 @@ class Curve(pl.Callback):
 
     def write(self, path: Path) -> None:
         """Write the curve as CSV, for `dvc plots`."""
-        with replacing_file(path) as temporary, open(temporary, "w", newline="") as file:
+        ours = begins_with(",".join(COLUMNS).encode())
+        with replacing_file(path, ours) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             writer.writerows([int(step), epoch, f"{loss:.6g}", f"{rate:.6g}"] for step, epoch, loss, rate in self.rows)
@@ -75,10 +78,11 @@ class Curve(pl.Callback):
 
 
 class States(pl.Callback):
-    """Keeps the state to resume from (`last.ckpt`, replaced whole by a rename) and the snapshots asked for."""
+    """Keeps the state to resume from (`last.ckpt`) and the snapshots asked for."""
 
     def __init__(self, folder: Path, every: int, snapshot_every: int | None) -> None:
         self.folder, self.every, self.snapshot_every = folder, every, snapshot_every
+        self.snapshots: dict[str, str] = {}  # digest of each, by its folder's name
 
     @property
     def last(self) -> Path:
@@ -92,16 +96,33 @@ class States(pl.Callback):
         step = trainer.global_step
         final = step == module.config.max_steps
         if self.snapshot_every and step % self.snapshot_every == 0 and not final and trainer.is_global_zero:
-            with replacing(self.folder / "snapshots" / f"step_{step:08d}") as temporary:
+            place = self.folder / "snapshots" / f"step_{step:08d}"
+            shutil.rmtree(place, ignore_errors=True)  # a killed run was here before
+            with replacing(place, "snapshot") as temporary:
                 save_weights(temporary, current_weights(module))
+            self.snapshots[place.name] = _digest(place)
         if step % self.every == 0 or final:
             norms = torch.stack(torch._foreach_norm([p.detach() for p in module.network.parameters()]))
             if not torch.isfinite(norms).all():
                 raise UserError(f"denoiser: weights are not finite at step {step}; the last good state is kept")
-            temporary = self.folder / ".last.ckpt"
-            trainer.save_checkpoint(temporary, weights_only=False)  # with the optimiser's state
-            if trainer.is_global_zero:
-                temporary.replace(self.last)
+            trainer.save_checkpoint(self.last, weights_only=False)  # with the optimiser's state
+
+    def check(self, state: dict[str, Any]) -> str:
+        """What is wrong with the snapshots that a state counts on, or ""."""
+        for name, digest in state["callbacks"][self.state_key]["snapshots"].items():
+            if not (self.folder / "snapshots" / name).is_dir() or _digest(self.folder / "snapshots" / name) != digest:
+                return f"the snapshot {name} before it is missing or damaged"
+        return ""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"snapshots": self.snapshots}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.snapshots = state["snapshots"]
+
+
+def _digest(folder: Path) -> str:
+    return digest_all({path.name: digest_file(path) for path in folder.iterdir()})
 
 
 class Progress(pl.Callback):

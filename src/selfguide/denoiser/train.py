@@ -8,13 +8,17 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from selfguide.annotations.artifact import check_ids
 from selfguide.condition.artifact import Condition
 from selfguide.core import runtime
-from selfguide.core.artifact import Array, digest_json, replacing
+from selfguide.core.artifact import Array
+from selfguide.core.digest import digest_json
 from selfguide.core.errors import UserError
-from selfguide.core.scratch import digest_code, scratch_folder
+from selfguide.core.scratch import claim, digest_code, discard, scratch_folder
 from selfguide.core.seeding import derive_seed
-from selfguide.denoiser.artifact import write_denoiser
+from selfguide.core.states import state_to_resume
+from selfguide.core.target import replacing
+from selfguide.denoiser.artifact import KIND, write_denoiser
 from selfguide.denoiser.callbacks import Curve, Progress, States, current_weights
 from selfguide.denoiser.config import DenoiserConfig
 from selfguide.denoiser.module import DenoiserModule
@@ -52,6 +56,7 @@ def train(
         UserError: sizes that do not fit, boxes of other images, a loss that is not finite (the last good state is
             kept).
     """
+    check_ids(condition.ids, condition.num_ids, "data/condition", "condition")
     if len(pixels) != len(condition.ids):
         raise UserError(
             f"data/condition: {len(condition.ids)} ids, data/images has {len(pixels)} images; run `dvc repro condition`"
@@ -89,20 +94,21 @@ def train(
         enable_progress_bar=False,
         callbacks=[curve, states, Progress(curve), *callbacks],
     )
-    resume = states.last if states.last.is_file() else None
     if trainer.is_global_zero:
-        scratch.mkdir(parents=True, exist_ok=True)
+        claim(scratch)
+    resume = state_to_resume(states.last, module, states.check)
+    if trainer.is_global_zero:
         parameters = sum(p.numel() for p in module.network.parameters())
         log.info("denoiser: %.2f M parameters, %d images, %d ids", parameters / 1e6, len(pixels), condition.num_ids)
         if resume:
             log.info("denoiser: resuming from %s", resume)
     trainer.fit(module, ckpt_path=resume, weights_only=True)
     trainer.strategy.barrier("trained")
-    if trainer.interrupted or not trainer.is_global_zero:
+    if not trainer.is_global_zero:
         return
 
     curve.write(curve_path)
-    with replacing(out) as temporary:
+    with replacing(out, KIND) as temporary:
         if (scratch / "snapshots").is_dir():
             shutil.copytree(scratch / "snapshots", temporary / "snapshots")
         write_denoiser(
@@ -117,7 +123,7 @@ def train(
                 **facts,
             },
         )
-    shutil.rmtree(scratch)
+    discard(scratch)
 
 
 def _check_boxes(boxes: Array | None, pixels: Array) -> None:

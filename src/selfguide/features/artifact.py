@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfguide.core.artifact import Array, open_array, read_meta, replacing, write_meta
+from selfguide.core.artifact import Array, read_meta, write_meta
+from selfguide.core.target import replacing
 
 _KIND = "features"
 #: Name of the array, also while it is being filled.
@@ -34,13 +35,12 @@ class Features:
             UserError: missing, damaged or of another format.
         """
         meta = read_meta(folder, _KIND, "features")
-        shape = (meta.get("num_images"), meta.get("width"))
-        features = open_array(Path(folder) / f"{ARRAY}.npy", "float32", shape, "features")
+        features = meta.array(f"{ARRAY}.npy", "float32", (meta["num_images"], meta["width"]))
         return cls(features, str(meta["digest"]), str(meta["backbone"]))
 
 
 def save_features(folder: str | Path, move: Callable[[Path], None], num_images: int, width: int, **facts: Any) -> None:
     """Write the artifact; `move` puts the filled array into the folder given to it."""
-    with replacing(folder) as temporary:
+    with replacing(folder, _KIND) as temporary:
         move(temporary)
         write_meta(temporary, _KIND, num_images=num_images, width=width, **facts)

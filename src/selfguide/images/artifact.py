@@ -14,8 +14,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from selfguide.core.artifact import ArrayWriter, open_array, read_meta, replacing, write_meta
+from selfguide.core.artifact import ArrayWriter, Meta, read_meta, write_meta
+from selfguide.core.digest import digest_all
 from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 
 KIND, STAGE = "images", "images"
 SplitName = Literal["train", "heldout"]
@@ -177,7 +179,7 @@ class ImageSet:
 
     def save(self, folder: str | Path) -> None:
         """Write the artifact, whole or not at all."""
-        with replacing(folder) as temporary:
+        with replacing(folder, KIND) as temporary:
             splits: tuple[tuple[SplitName, ImageSplit | None], ...] = (("train", self.train), ("heldout", self.heldout))
             for name, split in splits:
                 if split is not None:
@@ -204,8 +206,8 @@ class ImageSet:
         meta = read_meta(folder, KIND, STAGE)
         names = meta["class_names"]
         return cls(
-            train=_open_split(folder, "train", meta),
-            heldout=_open_split(folder, "heldout", meta) if meta["num_heldout"] else None,
+            train=_open_split(meta, "train"),
+            heldout=_open_split(meta, "heldout") if meta["num_heldout"] else None,
             class_names=tuple(names) if names else None,
             source=meta["source"],
             num_skipped=meta["num_skipped"],
@@ -218,11 +220,26 @@ def load_pixels(folder: str | Path, split: SplitName = "train") -> Pixels:
     Raises:
         UserError: the artifact is missing or broken, or has no held-out images.
     """
-    meta = read_meta(folder, KIND, STAGE)
-    if not meta[f"num_{split}"]:
-        raise UserError(f"{folder}: there are no {split} images; set images.num_heldout and run `dvc repro {STAGE}`")
+    return _open_pixels(read_meta(folder, KIND, STAGE), split)
+
+
+def digest_pixels(folder: str | Path) -> str:
+    """Digest of the file of the training images' pixels, whatever else is known about them.
+
+    Raises:
+        UserError: the artifact is missing or broken.
+    """
+    name = _file("train", "pixels")
+    return digest_all({name: read_meta(folder, KIND, STAGE)["files"][name]})
+
+
+def _open_pixels(meta: Meta, split: SplitName) -> Pixels:
     n, size = meta[f"num_{split}"], meta["size"]
-    return open_array(Path(folder) / _file(split, "pixels"), "uint8", (n, size, size, 3), STAGE)
+    if not n:
+        raise UserError(
+            f"{meta.folder}: there are no {split} images; set images.num_heldout and run `dvc repro {STAGE}`"
+        )
+    return meta.array(_file(split, "pixels"), "uint8", (n, size, size, 3))
 
 
 def load_rows(folder: str | Path) -> tuple[Rows, Windows]:
@@ -235,22 +252,22 @@ def load_rows(folder: str | Path) -> tuple[Rows, Windows]:
     Raises:
         UserError: the artifact is missing, broken or was not written by the stage.
     """
-    num = read_meta(folder, KIND, STAGE)["num_train"]
-    rows = open_array(Path(folder) / _file("train", "rows"), "int64", (num,), STAGE)
-    return rows, open_array(Path(folder) / _file("train", "windows"), "int32", (num, 4), STAGE)
+    meta = read_meta(folder, KIND, STAGE)
+    num = meta["num_train"]
+    rows = meta.array(_file("train", "rows"), "int64", (num,))
+    return rows, meta.array(_file("train", "windows"), "int32", (num, 4))
 
 
 def _file(split: str, part: str) -> str:
     return f"{split}.npy" if part == "pixels" else f"{split}_{part}.npy"
 
 
-def _open_split(folder: str | Path, split: SplitName, meta: dict[str, Any]) -> ImageSplit:
-    n, size = meta[f"num_{split}"], meta["size"]
-    layout = _layout(n, size, meta.get("num_objects"))
+def _open_split(meta: Meta, split: SplitName) -> ImageSplit:
+    layout = _layout(meta[f"num_{split}"], meta["size"], meta["num_objects"])
     return ImageSplit(
-        load_pixels(folder, split),
+        _open_pixels(meta, split),
         **{
-            part: open_array(Path(folder) / _file(split, part), dtype, shape, STAGE)
+            part: meta.array(_file(split, part), dtype, shape)
             for part, (dtype, shape) in layout.items()
             if part != "pixels" and _file(split, part) in meta["files"]
         },

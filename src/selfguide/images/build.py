@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from selfguide.core.artifact import replacing
 from selfguide.core.errors import UserError
 from selfguide.core.progress import progress
 from selfguide.core.seeding import derive_seed, numpy_generator
-from selfguide.images.artifact import ImageSet, ImageSplit, Labels, Rows, SplitWriter, write_images_meta
+from selfguide.core.target import replacing
+from selfguide.images.artifact import KIND, ImageSet, ImageSplit, Labels, Rows, SplitWriter, write_images_meta
 from selfguide.images.config import ImagesConfig
 from selfguide.images.decode import Unreadable
 from selfguide.images.geometry import Framing
@@ -57,7 +57,7 @@ def build(config: ImagesConfig, seed: int, folder: str | Path) -> ImageSet:
     if sources.heldout and config.num_heldout:
         class_names, heldout_ids = _merge_classes(heldout.class_names, train.class_names)
     unreadable: list[Unreadable] = []
-    with replacing(folder) as temporary:
+    with replacing(folder, KIND) as temporary:
         with SplitWriter(temporary, "heldout") as heldout_writer:
             chunks = _Chunks(heldout, _framing(config, seed, "heldout"), unreadable, heldout_ids)
             used, _ = chunks.take(heldout_order, config.num_heldout, heldout_writer)

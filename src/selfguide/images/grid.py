@@ -1,16 +1,20 @@
 """Contact sheets: many small images in rows and columns, enlarged without blur, with a text beside each row."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
+from selfguide.core.target import replacing_file
 from selfguide.images.artifact import Boxes, ImageSplit
 
 Color = tuple[int, int, int]
 
+_SOFTWARE = "selfguide"
 _TILE = 64  # pixels that an image is enlarged to, about, unless told
 _MAX_ROWS, _COLUMNS = 20, 16
 
@@ -65,6 +69,26 @@ def grid(
     for row, text in enumerate(rows or ()):
         draw.text((margin - 2, gap + row * row_step + tile // 2), text, fill="black", font=font, anchor="rm")
     return sheet
+
+
+def save_picture(path: str | Path, picture: Image.Image) -> None:
+    """Write a PNG, whole or not at all; it says that it is ours, so that nobody's photograph is replaced.
+
+    Raises:
+        UserError: another file has this name.
+    """
+    mark = PngInfo()
+    mark.add_text("Software", _SOFTWARE)
+    with replacing_file(path, _is_ours) as temporary:
+        picture.save(temporary, format="PNG", pnginfo=mark)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == _SOFTWARE
+    except (UnidentifiedImageError, ValueError, SyntaxError):
+        return False
 
 
 def _outline(draw: ImageDraw.ImageDraw, boxes: NDArray[Any], colors: Sequence[Color]) -> None:

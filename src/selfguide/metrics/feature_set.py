@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import Array, read_meta, save_array, write_meta
+from selfguide.core.target import replacing
 from selfguide.metrics.frechet import Moments
 
 KIND = "feature_set"
@@ -55,7 +56,7 @@ class FeatureSet:
 
     def save(self, folder: str | Path) -> None:
         """Write the artifact, whole or not at all."""
-        with replacing(folder) as temporary:
+        with replacing(folder, KIND) as temporary:
             save_array(temporary / "features.npy", self.features)
             if self.logits.shape[1]:
                 save_array(temporary / "logits.npy", self.logits)
@@ -86,19 +87,18 @@ class FeatureSet:
         Raises:
             UserError: missing, truncated or not as meta.json says.
         """
-        folder = Path(folder)
         meta = read_meta(folder, KIND, stage)
         num, width, classes = meta["num"], meta["width"], meta["num_classes"]
         logits = np.zeros((num, 0), np.float32)
         if classes:
-            logits = open_array(folder / "logits.npy", "float32", (num, classes), stage)
+            logits = meta.array("logits.npy", "float32", (num, classes))
         root_shape = (width, min(width, num - 1))
         return cls(
-            features=open_array(folder / "features.npy", "float32", (num, width), stage),
+            features=meta.array("features.npy", "float32", (num, width)),
             logits=logits,
             moments=Moments(
-                np.array(open_array(folder / "mean.npy", "float64", (width,), stage)),
-                np.array(open_array(folder / "root.npy", "float64", root_shape, stage)),
+                np.array(meta.array("mean.npy", "float64", (width,))),
+                np.array(meta.array("root.npy", "float64", root_shape)),
                 num,
             ),
             network=meta["network"],

@@ -20,7 +20,8 @@ On disk, per network:
     train_nearest.npy      int64 (N,), the nearest other train image of each
     heldout_distances.npy  float32 (H, 5), of each held-out image to its nearest train images; absent without held-out
     heldout_indices.npy    int64 (H, 5), which these are
-    meta.json              the scores, the mean kernels, and the settings that they were made with
+    meta.json              the scores, the mean kernels, and the settings that they were made with; above them, one
+                           that names the networks
 """
 
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from selfguide.core.artifact import Array, open_array, read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import Array, read_meta, save_array, write_meta
 from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.feature_set import FeatureSet
 from selfguide.metrics.frechet import Moments, frechet_between
@@ -156,7 +158,7 @@ def build_floors(reference: Reference, config: MetricsConfig, num_samples: int) 
 
 def save_floors(folder: str | Path, floors: dict[str, Floor]) -> None:
     """Write the artifact, whole or not at all."""
-    with replacing(folder) as temporary:
+    with replacing(folder, KIND) as temporary:
         for network, floor in floors.items():
             (temporary / network).mkdir()
             save_array(temporary / network / "radii.npy", floor.radii)
@@ -167,6 +169,7 @@ def save_floors(folder: str | Path, floors: dict[str, Floor]) -> None:
             write_meta(
                 temporary / network, KIND, scores=floor.scores, settings=floor.settings, kernel_means=floor.kernel_means
             )
+        write_meta(temporary, KIND, networks=list(floors))
 
 
 def load_floor(folder: str | Path, network: str) -> Floor:
@@ -175,18 +178,17 @@ def load_floor(folder: str | Path, network: str) -> Floor:
     Raises:
         UserError: missing, truncated or not as meta.json says.
     """
-    folder = Path(folder) / network
-    meta = read_meta(folder, KIND, STAGE)
+    meta = read_meta(Path(folder) / network, KIND, STAGE)
     heldout = None
     if "num_heldout" in meta["scores"]:
         shape = (meta["scores"]["num_heldout"], None)
         heldout = Neighbours(
-            open_array(folder / "heldout_distances.npy", "float32", shape, STAGE),
-            open_array(folder / "heldout_indices.npy", "int64", shape, STAGE),
+            meta.array("heldout_distances.npy", "float32", shape),
+            meta.array("heldout_indices.npy", "int64", shape),
         )
     return Floor(
-        np.array(open_array(folder / "radii.npy", "float32", (meta["scores"]["num_nearest"],), STAGE)),
-        open_array(folder / "train_nearest.npy", "int64", (meta["scores"]["num_reference"],), STAGE),
+        np.array(meta.array("radii.npy", "float32", (meta["scores"]["num_nearest"],))),
+        meta.array("train_nearest.npy", "int64", (meta["scores"]["num_reference"],)),
         heldout,
         (meta["kernel_means"][0], meta["kernel_means"][1]),
         meta["scores"],

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from selfguide.core.artifact import Array, replacing_file
+from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
-from selfguide.images.grid import grid
+from selfguide.images.grid import grid, save_picture
 
 _LARGEST = 96  # pixels; larger images are shown reduced
 
@@ -51,8 +51,7 @@ def save_pairs(
     for panel in panels:
         sheet.paste(panel, (left, 0))
         left += panel.width + gap
-    with replacing_file(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    save_picture(path, sheet)
 
 
 def closest(distances: Array, indices: Array, num: int) -> NDArray[np.int64]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from selfguide.core.artifact import Array, replacing_file
+from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
+from selfguide.core.target import begins_with, replacing_file
 from selfguide.metrics.kernel import kernel_distance
 
 COLUMNS = ("id", "num_real", "num_samples", "kid", "agreement", "agreement_real")
@@ -41,7 +42,8 @@ class PerCluster:
 
     def save_csv(self, path: str | Path) -> None:
         """Write the columns under their names; numbers to 6 significant digits, NaN as an empty field."""
-        with replacing_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        ours = begins_with(",".join(COLUMNS).encode())
+        with replacing_file(path, ours) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for row in zip(*(getattr(self, name).tolist() for name in COLUMNS), strict=True):

@@ -11,7 +11,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfguide.core.artifact import read_meta, replacing, write_meta
+from selfguide.core.artifact import read_meta, write_meta
+from selfguide.core.target import replacing
 from selfguide.metrics.feature_set import FeatureSet
 
 KIND, STAGE, BACKBONE = "reference", "reference", "backbone/weights"
@@ -40,7 +41,7 @@ class Reference:
     def save(self, folder: str | Path) -> None:
         """Write the artifact, whole or not at all."""
         first = next(iter(self.spaces.values()))
-        with replacing(folder) as temporary:
+        with replacing(folder, KIND) as temporary:
             for network, real in self.spaces.items():
                 real.train.save(temporary / network / "train")
                 if real.heldout is not None:

@@ -8,10 +8,9 @@ meta.json   num_seeds, w, sampler settings, seed, the model's digest
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from selfguide.annotations.artifact import open_signal
-from selfguide.core.artifact import Array, open_array, read_meta
+from selfguide.core.artifact import Array, Meta, read_meta
 
 KIND = "samples"
 
@@ -23,7 +22,7 @@ class Samples:
     images: Array
     ids: Array
     boxes: Array | None
-    meta: dict[str, Any]
+    meta: Meta
 
     @property
     def num_seeds(self) -> int:
@@ -37,8 +36,7 @@ class Samples:
         Raises:
             UserError: missing, foreign or damaged.
         """
-        folder = Path(folder)
         meta = read_meta(folder, KIND, "samples")
-        images = open_array(folder / "images.npy", "uint8", (None, None, None, 3), "samples")
-        ids, boxes = open_signal(folder, meta, "samples")
+        images = meta.array("images.npy", "uint8", (meta["num_images"], None, None, 3))
+        ids, boxes = open_signal(meta, meta["num_ids"])
         return cls(images, ids, boxes, meta)

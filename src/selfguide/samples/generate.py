@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from selfguide.annotations.artifact import save_signal
 from selfguide.condition.artifact import Condition
-from selfguide.core.artifact import replacing, write_meta
+from selfguide.core.artifact import write_meta
 from selfguide.core.rows import fill_rows
 from selfguide.core.scratch import digest_code, scratch_folder
+from selfguide.core.target import replacing
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.samples.artifact import KIND
 from selfguide.samples.batch_size import auto_batch_size
@@ -104,13 +105,14 @@ def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, conf
         return False
     facts: dict[str, Any] = {
         "guidance": denoiser.guidance,
+        "num_ids": denoiser.network["num_ids"],
         "w": w,
         "seed": seed,
         "num_seeds": config.num_seeds,
         "denoiser": denoiser.digest,
         "config": config.model_dump(mode="json", exclude={"batch_size", "compile"}),
     }
-    with replacing(out) as temporary:
+    with replacing(out, KIND) as temporary:
         move(temporary)
         shapes = save_signal(temporary, conditions.ids, conditions.boxes)
         write_meta(temporary, KIND, num_images=len(conditions), **facts, **shapes)

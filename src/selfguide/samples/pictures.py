@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from selfguide.core.artifact import Array, replacing_file
-from selfguide.images.grid import grid
+from selfguide.core.artifact import Array
+from selfguide.images.grid import grid, save_picture
 from selfguide.samples.conditions import Conditions
 
 
@@ -20,7 +19,7 @@ def save_grid(path: str | Path, images: Array, boxes: Array | None = None, colum
         columns, rows: at most so many.
     """
     shown = slice(columns * rows)
-    _save(path, grid(np.asarray(images[shown]), columns, boxes=None if boxes is None else boxes[shown]))
+    save_picture(path, grid(np.asarray(images[shown]), columns, boxes=None if boxes is None else boxes[shown]))
 
 
 def save_rows(path: str | Path, images: Array, ids: Array, columns: int = 12, rows: int = 12) -> None:
@@ -45,7 +44,7 @@ def save_rows(path: str | Path, images: Array, ids: Array, columns: int = 12, ro
         first = np.flatnonzero((sets == number).any(axis=1))[:columns]
         row[: len(first)] = images[first]
     labels = ["none" if number < 0 else str(number) for number in chosen]
-    _save(path, grid(shown.reshape(-1, side, side, 3), columns, rows=labels))
+    save_picture(path, grid(shown.reshape(-1, side, side, 3), columns, rows=labels))
 
 
 def repeated(conditions: Conditions, rows: int, columns: int) -> Conditions:
@@ -78,9 +77,4 @@ def save_conditions(path: str | Path, images: Array, conditions: Conditions, col
     outlines[:, 1:] = asked.boxes[:, None]
     labels = [", ".join(str(number) for number in ids if number >= 0) or "none" for ids in asked.ids.reshape(rows, -1)]
     flat = outlines.reshape(-1, *asked.boxes.shape[1:])
-    _save(path, grid(sheet.reshape(-1, side, side, 3), columns + 1, rows=labels, boxes=flat))
-
-
-def _save(path: str | Path, sheet: Image.Image) -> None:
-    with replacing_file(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    save_picture(path, grid(sheet.reshape(-1, side, side, 3), columns + 1, rows=labels, boxes=flat))

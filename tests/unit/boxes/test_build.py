@@ -11,7 +11,7 @@ from selfguide.boxes import build as build_module
 from selfguide.boxes.annotator import load_annotator, save_annotator
 from selfguide.boxes.artifact import FoundBoxes
 from selfguide.boxes.build import build_boxes
-from selfguide.boxes.picture import save_picture
+from selfguide.boxes.picture import draw_boxes
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSet, ImageSplit
 from selfguide.images.build import build
@@ -135,13 +135,14 @@ def test_an_annotator_survives_the_disk(scratch_root, backbone):
 
 
 def test_annotators_that_are_none(scratch_root, backbone):
-    with pytest.raises(UserError, match="boxes.json is missing: run `dvc repro annotators/dvc.yaml:self_boxed`"):
+    with pytest.raises(UserError, match="meta.json is missing: run `dvc repro annotators/dvc.yaml:self_boxed`"):
         load_annotator("none")
     with pytest.raises(UserError, match="dvc repro backbone"):
         save_annotator("annotator", "none", boxes_config())
     save_annotator("annotator", backbone, boxes_config())
-    path = scratch_root / "annotator/boxes.json"
-    for text, message in (("{", "not valid JSON"), ("[]", "expected an object, found list"), ("{}", "method: missing")):
+    path = scratch_root / "annotator/meta.json"
+    changed = path.read_text().replace('"lost"', '"center"')
+    for text, message in (("{", "not valid JSON"), ("[]", "expected kind"), (changed, "changed after it was written")):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
             load_annotator("annotator")
@@ -150,8 +151,7 @@ def test_annotators_that_are_none(scratch_root, backbone):
 @pytest.mark.parametrize("truth", [None, np.tile([1, 1, 9, 9], (7, 1)), np.tile([1, 1, 9, 9], (7, 3, 1))])
 def test_picture(scratch_root, truth):
     found = np.tile([2, 3, 14, 13], (7, 1))
-    save_picture("boxes.png", PIXELS, found, truth)
-    sheet = np.asarray(Image.open("boxes.png").convert("RGB")).reshape(-1, 3)
+    sheet = np.asarray(draw_boxes(PIXELS, found, truth)).reshape(-1, 3)
     assert (sheet == (255, 64, 64)).all(axis=1).sum() > 100
     assert ((sheet == (64, 220, 64)).all(axis=1).sum() > 100) == (truth is not None)
 

@@ -124,7 +124,7 @@ def test_snapshots_and_choosing_one(scratch_root):
     denoiser = Denoiser.load(out)
     assert [s.step for s in denoiser.snapshots()] == [8, 16, 20]
     first = denoiser.snapshots()[0]
-    copy_denoiser(first, out, scratch_root / "chosen", choice="best")
+    copy_denoiser(first, scratch_root / "chosen", choice="best")
     chosen = Denoiser.load(scratch_root / "chosen")
     assert chosen.step == 8
     ours, theirs = chosen.build("ema").state_dict(), load_file(first.folder / "ema.safetensors")
@@ -200,7 +200,7 @@ def test_damaged_weights_name_the_file(scratch_root):
     out = _train(scratch_root, "a")
     whole = (out / "ema.safetensors").read_bytes()
     (out / "ema.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"ema\.safetensors: cannot load the weights"):
+    with pytest.raises(UserError, match=r"ema\.safetensors: expected sha256 .* changed after it was written; run `dvc repro denoiser`"):
         Denoiser.load(out).build("ema")
 
 

@@ -12,8 +12,9 @@ import torch
 from selfguide.backbone.artifact import load_backbone, save_backbone
 from selfguide.backbone.registry import VARIANTS
 from selfguide.clusters.artifact import Clusters
-from selfguide.core.artifact import read_meta, replacing, save_array, write_meta
+from selfguide.core.artifact import read_meta, save_array, write_meta
 from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 from selfguide.features.artifact import Features
 from selfguide.features.config import FeaturesConfig
 from selfguide.features.extract import check_features, extract_features, load_frozen, run_network
@@ -122,7 +123,7 @@ def test_missing_backbone_names_the_stage(scratch_root, pixels):
 def test_missing_and_truncated_features_name_the_stage(tmp_path):
     with pytest.raises(UserError, match="dvc repro features"):
         Features.load(tmp_path / "none")
-    with replacing(tmp_path / "f") as folder:
+    with replacing(tmp_path / "f", "features") as folder:
         save_array(folder / "features.npy", np.zeros((3, 2), np.float32))
         write_meta(folder, "features", num_images=4, width=2)
     with pytest.raises(UserError, match=r"expected float32 \(4, 2\), found float32 \(3, 2\)"):

@@ -7,8 +7,9 @@ import pytest
 from selfguide.boxes.annotate import Stored, annotate
 from selfguide.boxes.annotator import save_annotator
 from selfguide.boxes.metrics import iou
-from selfguide.core.artifact import replacing, save_array, write_meta
+from selfguide.core.artifact import save_array, write_meta
 from selfguide.core.errors import UserError
+from selfguide.core.target import replacing
 from selfguide.obedience.measure import find_boxes, measure
 from stages import obedience
 from tests.conftest import ROOT
@@ -86,13 +87,13 @@ def test_the_annotator_sees_samples_as_it_saw_images(scratch_root, backbone, cha
 
 
 def save_samples(folder, boxes):
-    with replacing(folder) as temporary:
+    with replacing(folder, "samples") as temporary:
         save_array(temporary / "images.npy", PIXELS)
         save_array(temporary / "ids.npy", np.zeros(4, np.int32))
         if boxes is not None:
             save_array(temporary / "boxes.npy", boxes)
         shapes = {"ids_shape": [4], "boxes_shape": None if boxes is None else list(boxes.shape)}
-        write_meta(temporary, "samples", num_seeds=1, **shapes)
+        write_meta(temporary, "samples", num_images=4, num_ids=1, num_seeds=1, **shapes)
 
 
 def run_stage(monkeypatch):

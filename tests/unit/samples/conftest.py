@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from selfguide.core.artifact import replacing
-from selfguide.denoiser.artifact import Denoiser, Weights, copy_denoiser, write_denoiser
+from selfguide.core.target import replacing
+from selfguide.denoiser.artifact import KIND, Denoiser, Weights, copy_denoiser, write_denoiser
 from selfguide.denoiser.registry import NETWORK_KEYS, build
 from tests.conftest import tiny_denoiser
 
@@ -21,7 +21,7 @@ def write_model(folder: Path, seed: int = 0, num_ids: int = 3, **network_changes
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
     facts = {"network": network, "schedule": "cosine", "num_timesteps": 100, "prediction": "v", "step": 1,
              "guidance": "self_labeled"}  # fmt: skip
-    with replacing(folder) as temporary:
+    with replacing(folder, KIND) as temporary:
         write_denoiser(temporary, Weights(ema=module.state_dict(), raw=module.state_dict()), facts)
     return Denoiser.load(folder)
 
@@ -41,5 +41,5 @@ def boxed(scratch_root) -> Denoiser:
 def pair(denoiser, scratch_root) -> Denoiser:
     """With a weak model beside it."""
     weak = write_model(scratch_root / "other", seed=1)
-    copy_denoiser(denoiser, denoiser.folder, scratch_root / "checkpoint", (weak, weak.folder))
+    copy_denoiser(denoiser, scratch_root / "checkpoint", weak)
     return Denoiser.load(scratch_root / "checkpoint")

@@ -1,0 +1,102 @@
+"""Ranks that notice when another is gone, instead of working on alone or waiting for ever.
+
+Every rank says in the processes' common store that it lives. Who says nothing for a minute was killed, stopped or cut
+off, and the others end with a message; so does a rank at once when the process that started it ends.
+"""
+
+import atexit
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
+from typing import NoReturn
+
+_BEAT = 5.0  # seconds
+_PATIENCE = 60.0  # a rank may keep the interpreter to itself for a while
+_LEFT = "left"
+
+_leaving = threading.Event()
+_talker: threading.Thread | None = None
+
+
+def watch_parent() -> None:
+    """End when the process that started this rank ends, if one did."""
+    if "LOCAL_RANK" in os.environ:
+        threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def watch_peers(rank: int, world_size: int) -> None:
+    """Begin to watch the other ranks, and to be watched; once is enough for a process.
+
+    Args:
+        rank: this process, 0..world_size - 1.
+        world_size: number of processes; their process group is there.
+    """
+    global _talker
+    if world_size == 1 or _talker is not None:
+        return
+    heard = dict.fromkeys((peer for peer in range(world_size) if peer != rank), ("", time.monotonic()))
+    _talker = threading.Thread(target=_talk, args=(rank, heard), daemon=True)
+    _talker.start()
+    # Another thread, since the store lies with rank 0: where that is stopped, a question to it never returns.
+    threading.Thread(target=_judge, args=(rank, heard), daemon=True).start()
+    atexit.register(_leave)
+
+
+def fail() -> None:
+    """This rank ends before its work is done: the others are to notice."""
+    atexit.unregister(_leave)
+
+
+def _leave() -> None:
+    """This rank has done its part: it ends, and that is no reason for others to."""
+    _leaving.set()
+    if _talker is not None:
+        _talker.join(2 * _BEAT)
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    _end(f"rank {os.environ.get('RANK', os.environ['LOCAL_RANK'])}: the process that started it has ended")
+
+
+def _talk(rank: int, heard: dict[int, tuple[str, float]]) -> None:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not at the top: torch is slow to import
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    # A connection of its own: the process group's may be busy with a wait.
+    store = TCPStore(address, port, timeout=timedelta(seconds=_BEAT), wait_for_workers=False)
+    count = 0
+    while heard:
+        leaving, count = _leaving.wait(_BEAT), count + 1
+        with suppress(RuntimeError):  # rank 0 is gone, and the store with it
+            store.set(f"selfguide/{rank}", _LEFT if leaving else str(count))
+            for peer in list(heard):
+                key = f"selfguide/{peer}"
+                word = store.get(key).decode() if store.check([key]) else ""
+                if word == _LEFT:
+                    del heard[peer]
+                elif word != heard[peer][0]:
+                    heard[peer] = word, time.monotonic()
+        if leaving:
+            return
+
+
+def _judge(rank: int, heard: dict[int, tuple[str, float]]) -> None:
+    while heard and not _leaving.wait(_BEAT):
+        for peer, (_, since) in list(heard.items()):
+            if time.monotonic() - since > _PATIENCE:
+                _end(f"rank {rank}: rank {peer} has not been heard of for {_PATIENCE:.0f} s")
+
+
+def _end(what: str) -> NoReturn:
+    print(
+        f"error: {what} (killed, stopped, or its machine is out of reach); what is finished is kept: run the stage"
+        " again on all machines, and it goes on",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
