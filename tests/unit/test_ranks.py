@@ -125,11 +125,16 @@ def alone(tmp_path_factory) -> Path:
     return _launch(_project(tmp_path_factory.mktemp("alone")), (STAGE, {}))
 
 
-def _two_nodes(launcher: str) -> list[tuple[list[str], dict[str, str]]]:
-    """Two processes as on two machines, both of them this one."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _two_nodes(launcher: str) -> list[tuple[list[str], dict[str, str]]]:
+    """Two processes as on two machines, both of them this one."""
+    port = str(free_port())
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     if launcher == "torchrun, one node":
         alone = ["--standalone", "--nproc-per-node=2"]

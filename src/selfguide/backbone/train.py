@@ -23,7 +23,7 @@ from selfguide.backbone.trained import Trained
 from selfguide.core import runtime
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
-from selfguide.core.scratch import claim
+from selfguide.core.scratch import claim, empty
 from selfguide.core.seeding import derive_seed, numpy_generator
 from selfguide.core.states import state_to_resume
 
@@ -162,9 +162,12 @@ def train(
     )
     if trainer.is_global_zero:
         claim(scratch)
+    resume = state_to_resume(scratch / "last.ckpt", module)
+    if trainer.is_global_zero and resume is None:
+        empty(scratch)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        trainer.fit(module, ckpt_path=state_to_resume(scratch / "last.ckpt", module), weights_only=True)
+        trainer.fit(module, ckpt_path=resume, weights_only=True)
     if not trainer.is_global_zero:
         return None
     backbone.network.load_state_dict(objective.network.state_dict())

@@ -72,7 +72,7 @@ def say(name: str) -> None:
     """Print that a signal ended the stage, and what a later run finds; on rank 0 of a machine alone."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         kept = " and ".join(str(folder) for folder in claimed())
-        goes_on = f"what is done so far is kept in {kept}, and the same command goes on from there" if kept else (
+        later = f"what is finished is kept in {kept}, and the same command goes on from there" if kept else (
             "nothing was replaced, and the same command starts over"
         )  # fmt: skip
-        print(f"\ninterrupted ({name}): {goes_on}", file=sys.stderr, flush=True)
+        print(f"\ninterrupted ({name}): {later}", file=sys.stderr, flush=True)

@@ -16,15 +16,22 @@ from typing import NoReturn
 _BEAT = 5.0  # seconds
 _PATIENCE = 60.0  # a rank may keep the interpreter to itself for a while
 _LEFT = "left"
+_STARTER = "SELFGUIDE_STARTED_BY"
+
+_AGAIN = "what is finished is kept: run the stage again on all machines, and it goes on"
 
 _leaving = threading.Event()
 _talker: threading.Thread | None = None
 
 
 def watch_parent() -> None:
-    """End when the process that started this rank ends, if one did."""
-    if "LOCAL_RANK" in os.environ:
-        threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    """End when the process that started this rank ends, if one did; call it before anything starts ranks."""
+    if "LOCAL_RANK" not in os.environ:
+        os.environ[_STARTER] = str(os.getpid())  # for the ranks that Lightning starts from here
+        return
+    # It may be gone already.
+    parent = int(os.environ.get(_STARTER, os.getppid()))
+    threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
 
 
 def watch_peers(rank: int, world_size: int) -> None:
@@ -43,6 +50,15 @@ def watch_peers(rank: int, world_size: int) -> None:
     # Another thread, since the store lies with rank 0: where that is stopped, a question to it never returns.
     threading.Thread(target=_judge, args=(rank, heard), daemon=True).start()
     atexit.register(_leave)
+
+
+def lost(error: BaseException) -> str | None:
+    """What to say of an error that another rank's end caused; None of any other."""
+    alone = _talker is None and "LOCAL_RANK" not in os.environ
+    told = type(error).__name__.startswith("Dist") or "connection" in str(error).lower()  # torch's kinds, and gloo's
+    if alone or not isinstance(error, RuntimeError) or not told:
+        return None
+    return f"another rank has ended, or cannot be reached ({str(error).splitlines()[0][:200]}); {_AGAIN}"
 
 
 def fail() -> None:
@@ -93,10 +109,5 @@ def _judge(rank: int, heard: dict[int, tuple[str, float]]) -> None:
 
 
 def _end(what: str) -> NoReturn:
-    print(
-        f"error: {what} (killed, stopped, or its machine is out of reach); what is finished is kept: run the stage"
-        " again on all machines, and it goes on",
-        file=sys.stderr,
-        flush=True,
-    )
+    print(f"error: {what} (killed, stopped, or its machine is out of reach); {_AGAIN}", file=sys.stderr, flush=True)
     os._exit(1)

@@ -105,7 +105,7 @@ def _explained(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return f"the memory does not suffice ({error}); lower batch sizes, or the number or size of the images"
     if not isinstance(error, OSError):
-        return None
+        return peers.lost(error)
     where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     what = error.strerror or str(error) or type(error).__name__
     remedy = _REMEDIES.get(error.errno or 0, "check the path")

@@ -14,7 +14,7 @@ from selfguide.core import runtime
 from selfguide.core.artifact import Array
 from selfguide.core.digest import digest_json
 from selfguide.core.errors import UserError
-from selfguide.core.scratch import claim, digest_code, discard, scratch_folder
+from selfguide.core.scratch import claim, digest_code, discard, empty, scratch_folder
 from selfguide.core.seeding import derive_seed
 from selfguide.core.states import state_to_resume
 from selfguide.core.target import replacing
@@ -98,6 +98,8 @@ def train(
         claim(scratch)
     resume = state_to_resume(states.last, module, states.check)
     if trainer.is_global_zero:
+        if resume is None:
+            empty(scratch)
         parameters = sum(p.numel() for p in module.network.parameters())
         log.info("denoiser: %.2f M parameters, %d images, %d ids", parameters / 1e6, len(pixels), condition.num_ids)
         if resume:

@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -39,3 +41,46 @@ def test_finished_rows_that_were_never_moved_are_not_computed_again(scratch_root
 def test_nothing_to_do_is_an_error(scratch_root, num_rows, batch_size):
     with pytest.raises(UserError, match="at least 1 row and batch_size >= 1"):
         _fill(scratch_root, [], num_rows, batch_size)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _as_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE = {
+    "cut": _cut, "empty": lambda path: path.write_bytes(b""), "missing": lambda path: path.unlink(),
+    "a folder": _as_folder, "other rows": lambda path: np.save(path, np.zeros((9, 2), np.float32)),
+    "another type": lambda path: np.save(path, np.zeros((10, 2))), "text": lambda path: path.write_text("rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x", "done"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_damaged_work_in_progress_is_named_and_done_again(scratch_root, caplog, damage, name):
+    calls: list = []
+    _fill(scratch_root, calls)
+    damage(scratch_root / f"scratch/{name}.npy")
+    with caplog.at_level(logging.WARNING):
+        _fill(scratch_root, calls)(scratch_root)
+    assert f"{name}.npy" in caplog.text
+    assert "starts over" in caplog.text
+    assert calls == 2 * [(0, 4), (4, 8), (8, 10)]
+    assert np.load(scratch_root / "x.npy")[:, 1].tolist() == list(range(10))
+
+
+def test_rows_that_are_not_what_was_written_are_computed_again(scratch_root, caplog):
+    calls: list = []
+    _fill(scratch_root, calls)
+    rows = np.load(scratch_root / "scratch/x.npy", mmap_mode="r+")
+    rows[5] = 7
+    rows.flush()
+    del calls[:]
+    _fill(scratch_root, calls)(scratch_root)
+    assert calls == [(4, 8)]
+    assert "1 of 3 batches" in caplog.text
+    assert np.load(scratch_root / "x.npy")[:, 1].tolist() == list(range(10))

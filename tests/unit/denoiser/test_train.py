@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import logging
+import shutil
 import subprocess
 import sys
 import time
@@ -200,7 +202,9 @@ def test_damaged_weights_name_the_file(scratch_root):
     out = _train(scratch_root, "a")
     whole = (out / "ema.safetensors").read_bytes()
     (out / "ema.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"ema\.safetensors: expected sha256 .* changed after it was written; run `dvc repro denoiser`"):
+    with pytest.raises(
+        UserError, match=r"ema\.safetensors: expected sha256 .* changed after it was written; run `dvc repro denoiser`"
+    ):
         Denoiser.load(out).build("ema")
 
 
@@ -234,6 +238,51 @@ def test_kill_9_twice_then_to_the_end_gives_the_same_bytes(scratch_root):
     subprocess.run(command, cwd=scratch_root, env=environment, check=True)
     assert _same(whole, scratch_root / "parts")
     assert (scratch_root / "whole.csv").read_bytes() == (scratch_root / "parts.csv").read_bytes()
+
+
+def _stopped(root: Path, **changes) -> Path:
+    """The scratch folder of a run that ended at step 12, with a state of step 10 and a snapshot of step 8."""
+    with pytest.raises(_Stop):
+        _train(root, "parts", [_StopAt(12)], snapshot_every_steps=8, **changes)
+    return next((root / ".scratch/denoiser").iterdir())
+
+
+def _damage_snapshot(folder: Path) -> None:
+    path = folder / "snapshots/step_00000008/raw.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + b"abcd")
+
+
+DAMAGE = {
+    "cut": lambda folder: (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:5000]),
+    "a folder": lambda folder: ((folder / "last.ckpt").unlink(), (folder / "last.ckpt").mkdir()),
+    "its snapshot": _damage_snapshot,
+    "no snapshot": lambda folder: shutil.rmtree(folder / "snapshots"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_state_is_named_and_the_training_starts_over(scratch_root, caplog, damage):
+    whole = _train(scratch_root, "whole", snapshot_every_steps=8)
+    folder = _stopped(scratch_root)
+    damage(folder)
+    parts = _train(scratch_root, "parts", snapshot_every_steps=8)
+    assert "last.ckpt: no state to go on from" in caplog.text
+    assert _same(whole, parts)
+    assert not folder.exists()
+
+
+def test_a_whole_state_with_its_snapshot_is_gone_on_from(scratch_root, caplog):
+    whole = _train(scratch_root, "whole", snapshot_every_steps=8)
+    _stopped(scratch_root)
+    with caplog.at_level(logging.INFO):
+        assert _same(whole, _train(scratch_root, "parts", snapshot_every_steps=8))
+    assert "resuming from" in caplog.text
+
+
+def test_ids_beyond_the_end_are_not_trained_on(scratch_root):
+    condition = dataclasses.replace(CONDITION, ids=np.full(30, CONDITION.num_ids, np.int32))
+    with pytest.raises(UserError, match=r"data/condition: expected ids from -1 \(none\) to 2, found 3 of image 0"):
+        train(PIXELS, condition, tiny_denoiser(), 0, scratch_root / "a", scratch_root / "c.csv", "d")
 
 
 BOXES = np.random.default_rng(1).integers(0, 17, (30, 2, 4)).astype(np.int16)
