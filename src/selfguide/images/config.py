@@ -39,6 +39,9 @@ class ImagesConfig(StrictModel):
     unreadable: Literal["error", "skip"]
     """An image that cannot be decoded, or whose boxes cannot be right, stops the stage, which names all such images, or
     is left out and counted."""
+    max_pixels: int = Field(ge=1)
+    """image_folder, voc, coco: width times height above which an image is unreadable. Its header decides, before memory
+    is taken for its pixels: a small file may claim to be huge."""
     size: int = Field(ge=8, le=1024)
     """Side of the square images in pixels."""
     crop: Crop

@@ -44,10 +44,10 @@ class ImageFolder:
 
     independent = False
 
-    def __init__(self, description: str, entries: list[Entry]) -> None:
+    def __init__(self, description: str, entries: list[Entry], max_pixels: int) -> None:
         self.description = description
         self.num_images = len(entries)
-        self._entries = entries
+        self._entries, self._max_pixels = entries, max_pixels
         names = sorted({entry.class_name for entry in entries} - {""})
         self.class_names = tuple(names) if len(names) > 1 else None
         if self.class_names:
@@ -64,7 +64,7 @@ class ImageFolder:
 
     def original(self, row: int) -> Image.Image:
         """Decode image `row`."""
-        return decode(self._entries[row].read())
+        return decode(self._entries[row].read(), self._max_pixels)
 
 
 def open_image_folder(config: ImagesConfig, seed: int) -> Sources:
@@ -78,15 +78,15 @@ def open_image_folder(config: ImagesConfig, seed: int) -> Sources:
     for position, root in enumerate(train + heldout):
         if resolved[position] in resolved[:position]:
             raise UserError(f"images.path, images.heldout_path: {root} is given twice; its images would count twice")
-    return Sources(_open("path", train), _open("heldout_path", heldout) if heldout else None)
+
+    def source(key: str, roots: tuple[str, ...]) -> ImageFolder:
+        return ImageFolder(", ".join(roots), list_images(f"images.{key}", roots), config.max_pixels)
+
+    return Sources(source("path", train), source("heldout_path", heldout) if heldout else None)
 
 
 def _roots(paths: Paths) -> tuple[str, ...]:
     return () if paths is None else (paths,) if isinstance(paths, str) else paths
-
-
-def _open(key: str, roots: tuple[str, ...]) -> ImageFolder:
-    return ImageFolder(", ".join(roots), list_images(f"images.{key}", roots))
 
 
 def list_images(where: str, roots: tuple[str, ...]) -> list[Entry]:
