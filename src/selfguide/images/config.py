@@ -25,7 +25,8 @@ class ImagesConfig(StrictModel):
     or .npz (read whole). cifar10, cifar100: the folder that holds (or receives) torchvision's files. imagenet32,
     imagenet64: the folder of the unpacked archives. scenes, digits: null."""
     heldout_path: Paths
-    """image_folder, arrays: where held-out images come from; null splits them off at random. Else null."""
+    """image_folder, arrays: where held-out images come from; null splits them off at random. Else null. Of image_folder
+    it may be a part of `path`: the rest are the training images then."""
     split: Path | None
     """voc: which images, a list of ImageSets such as `Main/train` (or `train`), or `segmentation_aug`, every image with
     a mask in SegmentationClassAug; null: every image with an annotation. coco: a text file with the name of one image a

@@ -155,6 +155,13 @@ def test_a_file_of_too_many_pixels_is_named(tmp_path, monkeypatch):
         load_images(path, "--real")
 
 
+def test_a_loop_of_links_adds_nothing(tmp_path):
+    path = tree(tmp_path / "in", {"1.png": shade(1), "2.png": shade(2)})
+    (path / "loop").symlink_to(".")
+    (path / "3.png").symlink_to("1.png")
+    assert shades(load_images(path, "--real")) == [1, 2]
+
+
 def test_of_many_unreadable_files_five_are_named(tmp_path):
     path = tree(tmp_path / "in.zip", {f"{i}.png": b"text" for i in range(8)})
     with pytest.raises(UserError) as error:
