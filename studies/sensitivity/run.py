@@ -105,8 +105,8 @@ def mixture(copies: FeatureSet, others: FeatureSet, num: int) -> FeatureSet:
 def read_images(args: argparse.Namespace) -> ImageSet:
     config = ImagesConfig(
         source="image_folder", path=tuple(args.train), heldout_path=tuple(args.heldout), download=False,
-        unreadable="error", size=args.size, crop="center", num_train=args.num_reference + args.num,
-        num_heldout=args.num,
+        unreadable="error", max_pixels=180_000_000, size=args.size, crop="center",
+        num_train=args.num_reference + args.num, num_heldout=args.num,
         scene_objects=1, split=None, heldout_split=None, annotations=None, crop_scale=(1.05, 1.25), num_views=1,
     )  # fmt: skip
     return build(config, SEED, args.cache / "images")

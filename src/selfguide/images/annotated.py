@@ -53,13 +53,18 @@ class AnnotatedImages:
     independent = False
 
     def __init__(
-        self, description: str, entries: Sequence[Entry], class_names: Sequence[str], num_objects: int
+        self,
+        description: str,
+        entries: Sequence[Entry],
+        class_names: Sequence[str],
+        num_objects: int,
+        max_pixels: int,
     ) -> None:
         self.description = description
         self.entries = entries
         self.num_images = len(entries)
         self.class_names: tuple[str, ...] | None = tuple(class_names)
-        self._num_objects = num_objects
+        self._num_objects, self._max_pixels = num_objects, max_pixels
 
     def read(self, rows: Rows, framing: Framing) -> Reading:
         """Decode the rows and bring their boxes along; an object that the crop removes is none."""
@@ -93,7 +98,7 @@ class AnnotatedImages:
             raise FaultError(entry.fault)
         if entry.read is None:
             raise FaultError("picture: expected a file, found none")
-        return decode(entry.read())
+        return decode(entry.read(), self._max_pixels)
 
 
 def checked_boxes(entry: Entry, size: tuple[int, int]) -> NDArray[np.int64]:
@@ -145,7 +150,8 @@ def open_splits(
         entries = choose(key, name)
         empty = sum(not len(entry.labels) for entry in entries)
         _LOG.info("images.%s: %s: %d images, %d of them with no object", key, name, len(entries), empty)
-        return AnnotatedImages(f"{name or 'all'} of {description}", entries, class_names, num_objects)
+        description_of = f"{name or 'all'} of {description}"
+        return AnnotatedImages(description_of, entries, class_names, num_objects, config.max_pixels)
 
     train = split("split", config.split)
     if config.heldout_split is None:

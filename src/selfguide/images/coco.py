@@ -17,7 +17,7 @@ import numpy as np
 from selfguide.core.errors import UserError
 from selfguide.images.annotated import Entry, open_splits
 from selfguide.images.config import ImagesConfig
-from selfguide.images.image_folder import files_of
+from selfguide.images.files import files_of
 from selfguide.images.source import Sources
 
 _LOG = logging.getLogger(__name__)

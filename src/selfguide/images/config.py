@@ -25,7 +25,8 @@ class ImagesConfig(StrictModel):
     or .npz (read whole). cifar10, cifar100: the folder that holds (or receives) torchvision's files. imagenet32,
     imagenet64: the folder of the unpacked archives. scenes, digits: null."""
     heldout_path: Paths
-    """image_folder, arrays: where held-out images come from; null splits them off at random. Else null."""
+    """image_folder, arrays: where held-out images come from; null splits them off at random. Else null. Of image_folder
+    it may be a part of `path`: the rest are the training images then."""
     split: Path | None
     """voc: which images, a list of ImageSets such as `Main/train` (or `train`), or `segmentation_aug`, every image with
     a mask in SegmentationClassAug; null: every image with an annotation. coco: a text file with the name of one image a
@@ -39,6 +40,9 @@ class ImagesConfig(StrictModel):
     unreadable: Literal["error", "skip"]
     """An image that cannot be decoded, or whose boxes cannot be right, stops the stage, which names all such images, or
     is left out and counted."""
+    max_pixels: int = Field(ge=1)
+    """image_folder, voc, coco: width times height above which an image is unreadable. Its header decides, before memory
+    is taken for its pixels: a small file may claim to be huge."""
     size: int = Field(ge=8, le=1024)
     """Side of the square images in pixels."""
     crop: Crop

@@ -1,6 +1,8 @@
 """Encoded bytes to RGB, and many images to one array."""
 
 import os
+import re
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,15 +10,40 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from selfguide.core.progress import progress
 from selfguide.images.artifact import Pixels, Windows
 from selfguide.images.geometry import Framing, View, fit
+from selfguide.images.metadata import without_metadata
 
 _CHUNK = 16
 _MAX_THREADS = 8  # small images are bound by the interpreter's lock: more threads only contend for it
+
+#: Of one image, where no configuration says images.max_pixels.
+MAX_PIXELS = 180_000_000
+# PIL's own limit is one of the process, in its own words and half of it a warning; it stays as a second net, for images
+# inside of images (icons), whose size no header tells.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+#: What reads the formats that PIL does not.
+CONVERT = "convert them to .jpg, e.g. by ImageMagick: `magick mogrify -format jpg FILES`"
+#: Where such a format says what it is.
+_SIGNATURES = ((4, b"ftyphei", "HEIC"), (4, b"ftyphev", "HEIC"), (4, b"ftypmif1", "HEIF"), (4, b"ftypmsf1", "HEIF"),
+            (4, b"JXL ", "JPEG XL"), (0, b"\xff\x0a", "JPEG XL"))  # fmt: skip
+
+#: EXIF orientation => what turns the image upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -31,15 +58,58 @@ class FaultError(Exception):
     """What is wrong with one image, in words that need no name of an error before them."""
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, max_pixels: int | None = None) -> Image.Image:
     """Decode a file of any format that PIL reads; the first frame, turned upright as EXIF says, as RGB.
 
+    Metadata never decides over pixels: what cannot be read of it is passed over.
+
+    Args:
+        data: the file.
+        max_pixels: width times height that it may have, images.max_pixels; None: MAX_PIXELS, which nobody sets.
+
     Raises:
+        FaultError: it has more pixels, by its header; none is decoded. Or it is of a format that other programs read.
         Exception: whatever PIL raises on a damaged file; its plugins have no common class of error.
     """
-    image = Image.open(BytesIO(data))
+    try:
+        image = _load(data, max_pixels)
+    except FaultError:
+        raise
+    except Exception:
+        if (pixels := without_metadata(data)) == data:
+            raise
+        image = _load(pixels, max_pixels)
+    turn = _TURNS.get(_orientation(image))
+    return to_rgb(image if turn is None else image.transpose(turn))
+
+
+def _load(data: bytes, max_pixels: int | None) -> Image.Image:
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, limit)
+    try:
+        image = Image.open(BytesIO(data))
+        found, size = image.width * image.height, f"{image.width} x {image.height} = "
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        found, size = int(re.findall(r"\d+", str(error))[0]), ""
+    except Exception:
+        for start, magic, kind in _SIGNATURES:
+            if data.startswith(magic, start):
+                raise FaultError(f"{kind} files are read by other programs; {CONVERT}") from None
+        raise
+    if found > limit:
+        remedy = "make it smaller" if max_pixels is None else "raise images.max_pixels, or make it smaller"
+        raise FaultError(f"expected at most {limit:,} pixels, found {size}{found:,}; {remedy}")
     image.load()
-    return to_rgb(ImageOps.exif_transpose(image))
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """As EXIF or XMP says, 1 to 8; 1, which is upright, where they do not or cannot be read."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+        return int(found) if found in _TURNS else 1
+    except Exception:
+        return 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

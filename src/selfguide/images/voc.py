@@ -22,7 +22,7 @@ from selfguide.core.errors import UserError
 from selfguide.core.progress import progress
 from selfguide.images.annotated import Entry, open_splits
 from selfguide.images.config import ImagesConfig
-from selfguide.images.image_folder import files_of, hidden
+from selfguide.images.files import files_of, hidden
 from selfguide.images.source import Sources
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

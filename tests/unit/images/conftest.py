@@ -27,6 +27,7 @@ def config() -> Callable[..., ImagesConfig]:
             "scene_objects": 1,
             "download": False,
             "unreadable": "error",
+            "max_pixels": 180_000_000,
             "size": 8,
             "crop": "center",
             "crop_scale": (1.05, 1.25),

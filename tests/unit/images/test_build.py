@@ -1,5 +1,6 @@
 import tracemalloc
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ from PIL import Image
 
 from selfguide.core.errors import UserError
 from selfguide.images import image_folder
+from selfguide.images.annotated import AnnotatedImages, Entry
 from selfguide.images.artifact import ImageSet, load_rows
 from selfguide.images.build import build as build_into
+from selfguide.images.decode import FaultError
 from tests.unit.images.conftest import build, encode, shade, shades, solid, tree
 
 
@@ -42,7 +45,7 @@ def test_a_larger_subset_extends_a_smaller_one(hundred, config):
 def test_only_the_chosen_images_are_decoded(hundred, config, monkeypatch):
     decoded = Counter()
 
-    def counting(data):
+    def counting(data, max_pixels):
         decoded["images"] += 1
         return Image.new("RGB", (8, 8))
 
@@ -87,6 +90,24 @@ def test_unreadable_files_are_skipped_and_counted(damaged, config, caplog):
     assert images.num_skipped == 4
     assert sorted(shades(images.train.pixels)) == list(range(20))
     assert "skipped 4 unreadable files" in caplog.text
+
+
+def test_a_file_of_too_many_pixels_is_unreadable(damaged, config):
+    tree(Path(damaged), {"a/big.png": shade(99, (10, 8))})
+    with pytest.raises(
+        UserError, match=r"big\.png: expected at most 64 pixels, found 10 x 8 = 80; raise images\.max_p"
+    ):
+        build(config(path=damaged, max_pixels=64), seed=0)
+    images = build(config(path=damaged, max_pixels=64, unreadable="skip"), seed=0)
+    assert images.num_skipped == 5
+    assert sorted(shades(images.train.pixels)) == list(range(20))
+
+
+def test_the_same_limit_holds_for_annotated_images():
+    entry = Entry("big.png", lambda: shade(9, (10, 8)), np.zeros(0, np.int32), np.zeros((0, 4)))
+    assert AnnotatedImages("x", [entry], ["cat"], 1, 80).original(0).size == (10, 8)
+    with pytest.raises(FaultError, match=r"found 10 x 8 = 80; raise images\.max_pixels"):
+        AnnotatedImages("x", [entry], ["cat"], 1, 79).original(0)
 
 
 @pytest.mark.parametrize("seed", range(5))

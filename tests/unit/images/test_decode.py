@@ -1,10 +1,13 @@
 import io
+import struct
+import warnings
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from selfguide.images.decode import decode, read_pixels, to_rgb
+from selfguide.images.decode import MAX_PIXELS, FaultError, decode, read_pixels, to_rgb
 from selfguide.images.geometry import Framing
 from tests.unit.images.conftest import encode, solid
 
@@ -89,6 +92,77 @@ def test_exif_orientation_turns_the_image_upright(mode):
     upright = decode(encode(turned, exif=exif))
     assert upright.size == (2, 4)
     assert np.argwhere(np.asarray(upright)[..., 0]).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_orientations_as_pil_turns_them(kind, orientation):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (5, 9, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(image, kind, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(expected))
+    assert expected.size == ((9, 5) if orientation < 5 else (5, 9))
+
+
+def header_alone(width: int, height: int) -> bytes:
+    """A PNG that claims to be of this size and holds no pixels."""
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), b"IDAT": b"", b"IEND": b""}
+    parts = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+             for kind, body in chunks.items())  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "ICO", "PPM"])
+def test_more_pixels_than_the_setting_allows(kind):
+    data = encode(solid((9, 9, 9), (16, 12)), kind)
+    assert decode(data, 192).size == (16, 12)
+    message = r"expected at most 191 pixels, found 16 x 12 = 192; raise images\.max_pixels, or make it smaller"
+    with pytest.raises(FaultError, match=message):
+        decode(data, 191)
+
+
+@pytest.mark.parametrize(("side", "found"), [(13_417, "13417 x 13417 = 180,015,889"), (30_000, "900,000,000")])
+def test_without_a_setting_a_constant_decides_by_the_header(side, found):
+    with pytest.raises(FaultError, match=f"expected at most 180,000,000 pixels, found {found}; make it smaller"):
+        decode(header_alone(side, side))
+    with pytest.raises(OSError, match="truncated"):
+        decode(header_alone(13_416, 13_416))
+    with pytest.raises(FaultError, match=r"images\.max_pixels"):
+        decode(header_alone(side, side), MAX_PIXELS)
+
+
+@pytest.mark.parametrize("pil", [10, None])
+def test_the_limit_of_pil_does_not_decide(monkeypatch, pil):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pil)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(encode(solid((9, 9, 9), (16, 12))), 192).size == (16, 12)
+        with pytest.raises(FaultError, match=r"expected at most 190 pixels, found .*192; raise images\.max_pixels"):
+            decode(encode(solid((9, 9, 9), (16, 12))), 190)
+
+
+def test_an_icon_that_hides_a_huge_image():
+    inner = header_alone(30_000, 30_000)
+    icon = struct.pack("<3H4B2H2I", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
+    with pytest.raises(FaultError, match="found 900,000,000"):
+        decode(icon)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x18ftyphevc", "HEIC"),
+        (b"\0\0\0\x18ftypmif1", "HEIF"),
+        (b"\xff\x0a", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    ],
+)
+def test_a_format_that_other_programs_read_under_a_wrong_name(data, kind):
+    with pytest.raises(FaultError, match=f"{kind} files are read by other programs; convert them to .jpg"):
+        decode(data + bytes(100))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -46,6 +48,21 @@ def test_other_files_are_passed_over_and_counted(tmp_path, config, caplog):
     assert "2 .csv, 1 .json, 1 .txt, 1 no extension" in caplog.text
 
 
+def test_pictures_that_other_programs_read_are_not_passed_over_in_silence(tmp_path, config, caplog):
+    path = tree(
+        tmp_path / "in", {"1.JPG": shade(1), "2.HEIC": b"", "3.heic": b"", "4.jxl": b"", "5.txt": b"", "6.zip": b""}
+    )
+    assert found(build(config(path=str(path)), seed=0)) == {"": [1]}
+    expected = "files that are not images: 2 .heic, 1 .jxl, 1 .txt, 1 .zip; .heic, .jxl: convert them to .jpg, e.g. by"
+    assert [record.levelname for record in caplog.records if expected in record.message] == ["WARNING"]
+
+
+@pytest.mark.parametrize("name", ["cat\\{}.png", "./cat/{}.png", "C:\\data\\cat\\{}.png", "data\\cat/{}.png"])
+def test_classes_in_a_zip_do_not_depend_on_what_packed_it(tmp_path, config, name):
+    files = {name.format(1): shade(1), name.replace("cat", "dog").format(2): shade(2)}
+    assert found(build(config(path=str(tree(tmp_path / "in.zip", files))), seed=0)) == {"cat": [1], "dog": [2]}
+
+
 def test_several_paths_merge_their_classes_by_name(tmp_path, config):
     first = tree(tmp_path / "one.zip", {"one/cat/1.png": shade(1), "one/dog/2.png": shade(2)})
     second = tree(tmp_path / "two", {"dog/3.png": shade(3), "ant/4.png": shade(4)})
@@ -87,7 +104,8 @@ def test_labelled_held_out_images_of_an_unlabelled_set_lose_their_labels(tmp_pat
     [
         (None, "images.path: .*in: no such folder"),
         ({}, "expected images, found no files"),
-        ({"a.heic": b"", "b.txt": b""}, "expected images, found 1 .heic, 1 .txt"),
+        ({"a.heic": b"", "b.txt": b""}, r"expected images, found 1 .heic, 1 .txt; convert them .*ImageMagick"),
+        ({"a.gz": b"", "b.txt": b""}, "expected images, found 1 .gz, 1 .txt; convert them to .png or .jpg$"),
     ],
 )
 def test_no_images(tmp_path, config, files, message):
@@ -106,7 +124,95 @@ def test_a_broken_zip(tmp_path, config):
         build(config(path=str(path)), seed=0)
 
 
-def test_the_same_path_twice(tmp_path, config):
+@pytest.mark.parametrize("heldout", [False, True])
+def test_the_same_path_twice(tmp_path, config, heldout):
     path = tree(tmp_path / "in", {"1.png": shade(1)})
-    with pytest.raises(UserError, match="given twice"):
-        build(config(path=str(path), heldout_path=f"{path}/../in", num_heldout=1), seed=0)
+    (tmp_path / "link").symlink_to("in")
+    for other in (f"{path}/../in", str(tmp_path / "link")):
+        paths = (
+            {"path": str(path), "heldout_path": other, "num_heldout": 1} if heldout else {"path": (str(path), other)}
+        )
+        with pytest.raises(UserError, match=rf"{other} is given twice \(images.path: {path}\)"):
+            build(config(**paths), seed=0)
+
+
+def test_a_loop_of_links_adds_nothing(tmp_path, config):
+    path = tree(tmp_path / "data" / "train", {f"{i}.png": shade(i) for i in range(3)})
+    tree(tmp_path / "data" / "test", {"3.png": shade(3)})
+    (path / "loop").symlink_to(".")
+    (path / "up").symlink_to("..")
+    images = build(config(path=str(path), num_heldout=1), seed=0)
+    assert sorted(shades(images.train.pixels) + shades(images.heldout.pixels)) == [0, 1, 2]
+
+
+def test_of_links_to_one_image_the_real_one_counts(tmp_path, config, caplog):
+    path = tree(tmp_path / "in", {"pool/1.png": shade(1), "pool/2.png": shade(2), "zoo/3.png": shade(3)})
+    (path / "ant").mkdir()
+    (path / "ant" / "1.png").symlink_to("../pool/1.png")
+    os.link(path / "zoo" / "3.png", path / "zoo" / "4.png")
+    assert found(build(config(path=str(path)), seed=0)) == {"pool": [1, 2], "zoo": [3]}
+    assert "passed over 2 links to images that are there already, e.g. ant/1.png is pool/1.png" in caplog.text
+
+
+def test_links_to_what_is_no_image_by_name_are_images(tmp_path, config):
+    path = tree(tmp_path / "in", {"blobs/aa": shade(1), ".store/bb.png": shade(2)})
+    (path / "1.png").symlink_to("blobs/aa")
+    (path / "2.png").symlink_to(".store/bb.png")
+    assert found(build(config(path=str(path)), seed=0)) == {"": [1, 2]}
+
+
+def test_equal_files_in_one_path_are_its_owners_choice(tmp_path, config):
+    path = tree(tmp_path / "in", {"cat/1.png": shade(1), "cat/2.png": shade(1), "dog/1.png": shade(1)})
+    assert found(build(config(path=str(path)), seed=0)) == {"cat": [1, 1], "dog": [1]}
+
+
+@pytest.mark.parametrize("test", ["test", "test.zip"])
+def test_held_out_images_are_not_trained_on(tmp_path, config, caplog, test):
+    files = {f"test/{name}": shade(i) for i, name in enumerate(["cat/3.png", "dog/4.png"], start=3)}
+    path = tree(tmp_path / "in", {"train/cat/1.png": shade(1), "train/dog/2.png": shade(2), **files})
+    heldout = path / "test" if test == "test" else tree(tmp_path / test, files)
+    images = build(config(path=str(path), heldout_path=str(heldout), num_heldout=1), seed=0)
+    assert found(images) == {"cat": [1], "dog": [2]}
+    assert f"{path}: passed over 2 images that are held out (images.heldout_path), e.g. test/cat/3.png" in caplog.text
+
+
+def test_a_training_image_that_is_linked_among_the_held_out_ones(tmp_path, config):
+    path = tree(tmp_path / "train", {f"{i}.png": shade(i) for i in range(4)})
+    heldout = tree(tmp_path / "test", {"x.png": shade(9)})
+    (heldout / "a.png").symlink_to("../train/1.png")
+    os.link(path / "2.png", heldout / "b.png")
+    shutil.copy(path / "3.png", heldout)
+    images = build(config(path=str(path), heldout_path=str(heldout), num_heldout=4), seed=0)
+    assert shades(images.train.pixels) == [0]
+    assert sorted(shades(images.heldout.pixels)) == [1, 2, 3, 9]
+
+
+@pytest.mark.parametrize(("train", "heldout"), [("in/test", "in"), ("in.zip", "in"), ("in", "in.zip"), ("in", "copy")])
+def test_training_images_that_are_all_held_out(tmp_path, config, train, heldout):
+    files = {"test/1.png": shade(1), "test/2.png": shade(2)}
+    for name in ("in", "in.zip", "copy"):
+        tree(tmp_path / name, files)
+    with pytest.raises(
+        UserError, match=rf"images.path: .*{train}: expected images that are not held out, found 2 that"
+    ):
+        build(config(path=str(tmp_path / train), heldout_path=str(tmp_path / heldout), num_heldout=1), seed=0)
+
+
+@pytest.mark.parametrize("paths", [("in", "in/cat"), ("in", "part.zip"), ("in", "copy")])
+def test_a_path_that_adds_nothing_to_the_others(tmp_path, config, paths):
+    cats = {"cat/1.png": shade(1), "cat/2.png": shade(2)}
+    tree(tmp_path / "in", {**cats, "dog/3.png": shade(3)})
+    tree(tmp_path / "copy", cats)
+    tree(tmp_path / "part.zip", {f"in/{name}": data for name, data in cats.items()})
+    for given in (paths, paths[::-1]):
+        path = tuple(str(tmp_path / name) for name in given)
+        with pytest.raises(UserError, match=rf"images.path: .*{paths[1]}: all of its 2 images, .*leave it out"):
+            build(config(path=path), seed=0)
+
+
+def test_an_image_that_two_paths_share_counts_once(tmp_path, config, caplog):
+    first = tree(tmp_path / "one", {"cat/1.png": shade(1), "dog/2.png": shade(2), "dog/3.png": shade(3)})
+    second = tree(tmp_path / "two", {"cat/1.png": shade(1), "dog/2.png": shade(5), "ant/3.png": shade(3)})
+    os.link(first / "dog" / "3.png", second / "ant" / "4.png")
+    assert found(build(config(path=(str(first), str(second))), seed=0)) == {"cat": [1], "dog": [2, 3, 5], "ant": [3]}
+    assert f"{second}: passed over 2 images that an earlier path has too, e.g. ant/4.png" in caplog.text

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from selfguide.core.errors import UserError
+from selfguide.images import decode
 from selfguide.metrics import image_files
 from selfguide.metrics.image_files import load_images
 from tests.unit.images.conftest import encode, shade, shades, solid, tree
@@ -145,6 +146,20 @@ def test_unreadable_files_are_named(tmp_path):
     assert all(f"{path}/{name}: " in message for name in ("b.jpg", "c.png"))
     assert "more" not in message
     assert message.endswith("repair or remove them")
+
+
+def test_a_file_of_too_many_pixels_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "MAX_PIXELS", 64)
+    path = tree(tmp_path / "in", {"1.png": shade(1), "2.png": shade(2), "3.png": shade(3, (10, 8))})
+    with pytest.raises(UserError, match=r"3\.png: expected at most 64 pixels, found 10 x 8 = 80; make it smaller"):
+        load_images(path, "--real")
+
+
+def test_a_loop_of_links_adds_nothing(tmp_path):
+    path = tree(tmp_path / "in", {"1.png": shade(1), "2.png": shade(2)})
+    (path / "loop").symlink_to(".")
+    (path / "3.png").symlink_to("1.png")
+    assert shades(load_images(path, "--real")) == [1, 2]
 
 
 def test_of_many_unreadable_files_five_are_named(tmp_path):
