@@ -8,12 +8,12 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from selfguide.core.progress import progress
 from selfguide.images.artifact import Pixels, Windows
-from selfguide.images.geometry import Framing, View, fit
+from selfguide.images.geometry import Framing, View, fit, orientation_of, turn
 
 _CHUNK = 16
 _MAX_THREADS = 8  # small images are bound by the interpreter's lock: more threads only contend for it
@@ -37,9 +37,15 @@ def decode(data: bytes) -> Image.Image:
     Raises:
         Exception: whatever PIL raises on a damaged file; its plugins have no common class of error.
     """
+    return decode_turned(data)[0]
+
+
+def decode_turned(data: bytes) -> tuple[Image.Image, int]:
+    """As `decode`, and the orientation (1 to 8) in which the file stores the picture, for coordinates as stored."""
     image = Image.open(BytesIO(data))
-    image.load()
-    return to_rgb(ImageOps.exif_transpose(image))
+    orientation = orientation_of(image)
+    image.load()  # turns a TIFF itself, and takes its tag away
+    return to_rgb(turn(image, orientation_of(image))), orientation
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
