@@ -154,6 +154,11 @@ def files_of(where: str, root: str) -> dict[str, Callable[[], bytes]]:
     return {info.filename: reader(info) for info in archive.infolist() if not info.is_dir()}
 
 
+def normalised(name: str) -> str:
+    """A path inside a root as all are compared: forward slashes, also where Windows wrote it, and no `./`."""
+    return str(PurePosixPath(name.replace("\\", "/")))
+
+
 def hidden(name: str) -> bool:
     """Whether a path inside a root is one that its owner does not see."""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
