@@ -43,9 +43,10 @@ def decode(data: bytes) -> Image.Image:
 def decode_turned(data: bytes) -> tuple[Image.Image, int]:
     """As `decode`, and the orientation (1 to 8) in which the file stores the picture, for coordinates as stored."""
     image = Image.open(BytesIO(data))
+    turned = orientation_of(image) if image.format == "TIFF" else 1  # by loading, which takes the tag away
+    image.load()
     orientation = orientation_of(image)
-    image.load()  # turns a TIFF itself, and takes its tag away
-    return to_rgb(turn(image, orientation_of(image))), orientation
+    return to_rgb(turn(image, orientation)), max(turned, orientation)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
