@@ -9,9 +9,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from selfguide.core.errors import UserError
-from selfguide.images.annotated import AnnotatedImages, Entry
+from selfguide.images.annotated import Entry, upright_boxes
 from selfguide.images.build import build as build_into
-from selfguide.images.geometry import Framing
 from selfguide.images.originals import Originals
 from tests.unit.images.conftest import build, tree, turned
 from tests.unit.images.test_voc import thing, xml
@@ -117,8 +116,9 @@ def test_what_was_assumed_is_said_once_for_all(annotated, orientation, size, dec
 
 
 def test_nothing_is_assumed_of_a_picture_without_boxes():
-    entry = Entry("a", lambda: picture(3), np.zeros(0, np.int32), np.zeros((0, 4)), size=WIDE)
-    assert not AnnotatedImages("", [entry], ["cat"], 1).read(np.arange(1), Framing(8, "center")).remarks
+    entry = Entry("a", None, np.zeros(0, np.int32), np.zeros((0, 4)), size=WIDE)
+    boxes, assumed = upright_boxes(entry, WIDE, 3)
+    assert (boxes.shape, assumed) == ((0, 4), "")
 
 
 def test_a_box_that_fits_the_stored_picture_alone_is_told_what_to_do(annotated):
