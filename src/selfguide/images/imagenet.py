@@ -119,7 +119,7 @@ def _entry(where: str, batch: Mapping[str, Any], name: str) -> NDArray[Any]:
         raise UserError(f"{where}: expected data and labels, found {found}")
     value = batch[name]
     # A list that holds itself has more paths through it than numpy could ever try.
-    if isinstance(value, list) and all(isinstance(item, int | float) for item in value):
+    if isinstance(value, list | tuple) and all(isinstance(item, int | float) for item in value):
         return np.asarray(value)
     if not isinstance(value, np.ndarray):
         raise UserError(f"{where}: {name}: expected an array or a list of numbers, found {type(value).__name__}")

@@ -192,6 +192,13 @@ def test_labels_that_hold_themselves(tmp_path, config):
         build(config(source="imagenet32", path=str(tmp_path / "in")), seed=0)
 
 
+@pytest.mark.parametrize("kind", [tuple, np.array, lambda labels: np.array(labels, dtype=">u2")])
+def test_labels_of_other_types(tmp_path, config, kind):
+    write(tmp_path / "in", TRAIN, labels=kind([5, 5, 5]))
+    images = build(config(source="imagenet32", path=str(tmp_path / "in")), seed=0)
+    assert set(images.train.labels.tolist()) == {4}
+
+
 def test_an_array_of_objects_that_lie_elsewhere(tmp_path, config):
     """Numpy's own unpickling ends the process here: as many pointers as the shape says, of a list that is shorter."""
     array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tU\1btR"
