@@ -6,3 +6,10 @@ class UserError(Exception):
 
     Stage scripts print it without a traceback and exit with status 2.
     """
+
+
+def shown(text: object, length: int = 200) -> str:
+    """What a file says, for a message: on one line, its first `length` characters."""
+    text = str(text)
+    more = f"... ({len(text)} characters)" if len(text) > length else ""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:length]) + more

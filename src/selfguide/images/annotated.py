@@ -11,8 +11,8 @@ from PIL import Image
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSplit, Rows
 from selfguide.images.config import ImagesConfig
-from selfguide.images.decode import FaultError, decode, read_pixels
-from selfguide.images.geometry import Framing, fit_boxes
+from selfguide.images.decode import FaultError, decode_turned, read_pixels
+from selfguide.images.geometry import Framing, fit_boxes, turn_boxes
 from selfguide.images.objects import arrange
 from selfguide.images.source import Reading, Sources
 
@@ -22,6 +22,19 @@ Floats = NDArray[np.float64]
 
 #: Pixels by which a box may reach out of its image before it counts as wrong: coordinates are rounded.
 _SLACK = 1
+
+# Where the annotated sides do not tell, boxes are taken as those of the upright picture: what browsers show, and tools
+# of today draw and save (labelme, RectLabel, labelImg since 2020). Older ones (VoTT), and loaders that do not turn
+# (torchvision, pycocotools), mean the stored picture: hence the warning.
+_EITHER = (
+    "a tag (EXIF) turns the picture, and the annotated width and height do not tell whether boxes are in pixels of the"
+    " turned picture, as is assumed, or of the stored one; for the latter give width and height as stored where they"
+    " differ, else remove the tag (exiftool -Orientation= FILE)"
+)
+_SWAPPED = (
+    "the picture has the annotated sides the other way round, and no tag (EXIF) that turns it; boxes are taken as they"
+    " are, in its own pixels; correct width and height in the annotations if that is right"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,8 @@ class Entry:
         labels: (n,) class of each object.
         boxes: (n, 4) as x0, y0, x1, y1 in pixels, half-open, not checked.
         names: of the objects, for messages.
-        size: width and height as annotated, or None.
+        size: width and height as annotated, or None; they tell whether boxes are in pixels of the picture as it is
+            stored, or as its orientation tag turns it.
         fault: why the annotation cannot be used, or "".
     """
 
@@ -43,7 +57,7 @@ class Entry:
     labels: NDArray[np.int32]
     boxes: Floats
     names: Sequence[str] = ()
-    size: tuple[int, int] | None = None
+    size: tuple[int | float, int | float] | None = None
     fault: str = ""
 
 
@@ -69,10 +83,11 @@ class AnnotatedImages:
     def read(self, rows: Rows, framing: Framing) -> Reading:
         """Decode the rows and bring their boxes along; an object that the crop removes is none."""
         objects: dict[int, NDArray[np.int64]] = {}
+        assumed: dict[int, str] = {}
 
         def image(row: int) -> Image.Image:
-            decoded = self.original(row)
-            objects[row] = checked_boxes(self.entries[row], decoded.size)
+            decoded, orientation = self._decode(row)
+            objects[row], assumed[row] = upright_boxes(self.entries[row], decoded.size, orientation)
             return decoded
 
         pixels, windows, readable, unreadable = read_pixels(image, rows, framing, lambda row: self.entries[row].name)
@@ -84,7 +99,8 @@ class AnnotatedImages:
             labels[position, : len(found)] = self.entries[row].labels
             boxes[position, : len(found)] = found
         labels, fitted = arrange(labels, fit_boxes(boxes, windows[:, None], framing.size).astype(np.int16))
-        return Reading(ImageSplit(pixels[readable], labels, fitted), rows, windows, tuple(unreadable))
+        remarks = {self.entries[row].name: assumed[row] for row in rows.tolist() if assumed[row]}
+        return Reading(ImageSplit(pixels[readable], labels, fitted), rows, windows, tuple(unreadable), remarks)
 
     def original(self, row: int) -> Image.Image:
         """Decode image `row`.
@@ -93,12 +109,46 @@ class AnnotatedImages:
             FaultError: its picture is missing, or its annotation cannot be used.
             Exception: whatever PIL raises.
         """
+        return self._decode(row)[0]
+
+    def _decode(self, row: int) -> tuple[Image.Image, int]:
+        """The image, upright, and the orientation that it is stored in."""
         entry = self.entries[row]
         if entry.fault:
             raise FaultError(entry.fault)
         if entry.read is None:
             raise FaultError("picture: expected a file, found none")
-        return decode(entry.read(), self._max_pixels)
+        return decode_turned(entry.read(), self._max_pixels)
+
+
+def upright_boxes(entry: Entry, size: tuple[int, int], orientation: int) -> tuple[NDArray[np.int64], str]:
+    """The boxes of an image in its upright pixels; the annotated size tells which pixels they are given in.
+
+    Args:
+        entry: the image.
+        size: its width and height, upright.
+        orientation: 1 to 8, how its file stores it.
+
+    Returns:
+        (n, 4), half-open; and what had to be assumed, or "".
+
+    Raises:
+        FaultError: as `checked_boxes`.
+    """
+    stored = size[::-1] if orientation > 4 else size
+    turned = stored != size
+    if turned and entry.size == stored:
+        return turn_boxes(checked_boxes(entry, stored), stored, orientation), ""
+    try:
+        boxes = checked_boxes(entry, size)
+    except FaultError as fault:
+        if entry.size or not turned:
+            raise
+        raise FaultError("{}; if it is one in the {} x {} pixels of the picture before its tag (EXIF) turns it, give"
+                         " them as width and height".format(fault, *stored)) from None  # fmt: skip
+    if not len(boxes) or (turned and entry.size == size) or (orientation == 1 and entry.size in (None, size)):
+        return boxes, ""
+    return boxes, _EITHER if orientation > 1 else _SWAPPED
 
 
 def checked_boxes(entry: Entry, size: tuple[int, int]) -> NDArray[np.int64]:
@@ -108,8 +158,8 @@ def checked_boxes(entry: Entry, size: tuple[int, int]) -> NDArray[np.int64]:
         FaultError: names the first object whose box is no box in this image.
     """
     width, height = size
-    if entry.size and size not in (entry.size, entry.size[::-1]):  # turned upright, the sides change places
-        annotated = "{} x {}".format(*entry.size)
+    if entry.size and size not in (entry.size, entry.size[::-1]):
+        annotated = "{:g} x {:g}".format(*entry.size)
         raise FaultError(f"image: expected {annotated} pixels, as annotated, found {width} x {height}")
     boxes = entry.boxes
     limits = np.array([width, height, width, height])

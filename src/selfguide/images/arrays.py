@@ -1,15 +1,18 @@
 """Source `arrays`: a .npy of images, or a .npz with `images` and, where known, `labels`."""
 
+import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, shown
 from selfguide.images.artifact import Labels, Pixels
 from selfguide.images.config import ImagesConfig
 from selfguide.images.pixels import PixelSource
@@ -30,7 +33,7 @@ def _open(key: str, path: str) -> PixelSource:
     where = f"images.{key}: {path}"
     with arrays_of(where, path) as arrays:
         if "images" not in arrays or not set(arrays) <= {"images", "labels"}:
-            found = ", ".join(sorted(arrays))
+            found = shown(", ".join(sorted(arrays)))
             raise UserError(f"{where}: expected arrays named images and (optional) labels, found {found}")
         images, labels = arrays["images"], arrays.get("labels")
     pixels = check_images(where, images)
@@ -57,19 +60,63 @@ def arrays_of(where: str, path: str | Path) -> Iterator[Mapping[str, NDArray[Any
     if file.suffix.lower() not in (".npy", ".npz"):
         raise UserError(f"{where}: expected a .npy or .npz file; for encoded images set images.source to image_folder")
     with file.open("rb") as opened:
-        if not opened.read(6).startswith((b"\x93NUMPY", b"PK")):  # np.load would call it a pickle
-            raise UserError(f"{where}: not a whole {file.suffix} file (it does not begin as one)")
-    try:
-        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, NpzFile):
-            with loaded:
-                yield loaded
-        else:
-            yield {"images": loaded}
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001 (a damaged .npz gives zipfile, zlib, value and type errors)
-        raise UserError(f"{where}: not a whole {file.suffix} file ({error})") from None
+        begin = opened.read(6)
+        opened.seek(0)
+        try:
+            if begin == npy.MAGIC_PREFIX:
+                _check_header("", opened, file.stat().st_size)
+                yield {"images": np.load(file, mmap_mode="r", allow_pickle=False)}
+            elif begin.startswith(b"PK"):
+                with _Archive(where, opened) as archive:
+                    yield archive
+            else:  # np.load would call it a pickle
+                raise ValueError("it does not begin as one")
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a damaged .npz gives zipfile, zlib, value and type errors)
+            raise UserError(f"{where}: not a whole {file.suffix} file ({shown(error)})") from None
+
+
+class _Archive(NpzFile):
+    """A .npz that takes memory for an array only when its header is true, and the machine has so much."""
+
+    def __init__(self, where: str, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self._where = where
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        assert self.zip is not None  # None once it is closed
+        if self.files.count(name) > 1:
+            raise ValueError(f"{name} is in it {self.files.count(name)} times")
+        info = self.zip.getinfo(name if name in self.zip.namelist() else f"{name}.npy")
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if info.file_size > memory:
+            raise UserError(
+                f"{self._where}: {name} takes {info.file_size:,} bytes when it is unpacked, and this machine has"
+                f" {memory:,} of memory; save it as .npy, which is mapped"
+            )
+        with self.zip.open(info) as file:
+            _check_header(f"{name}: ", file, info.file_size)
+        found: NDArray[Any] = super().__getitem__(name)
+        return found
+
+
+def _check_header(what: str, file: IO[bytes], num_bytes: int) -> None:
+    """Refuse a .npy of `num_bytes` that is not of plain numbers, or does not hold what its header says.
+
+    Raises:
+        ValueError: begins with `what`.
+    """
+    version = npy.read_magic(file)
+    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"{what}expected format 1.0 or 2.0, found {version}")
+    shape, _, dtype = read(file)
+    if dtype.kind not in "biufc":
+        raise ValueError(f"{what}expected numbers, found {shown(dtype)}; save it as whole numbers, e.g. uint8")
+    needed, there = math.prod(shape) * dtype.itemsize, num_bytes - file.tell()
+    if min(shape, default=0) < 0 or needed > there:
+        raise ValueError(f"{what}expected {needed:,} bytes, as its header has {dtype} {shown(shape)}, found {there:,}")
 
 
 def check_images(where: str, images: NDArray[Any]) -> Pixels:

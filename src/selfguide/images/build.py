@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,19 +58,21 @@ def build(config: ImagesConfig, seed: int, folder: str | Path) -> ImageSet:
     if sources.heldout and config.num_heldout:
         class_names, heldout_ids = _merge_classes(heldout.class_names, train.class_names)
     unreadable: list[Unreadable] = []
+    remarks: dict[str, str] = {}
     with replacing(folder, KIND) as temporary:
         with SplitWriter(temporary, "heldout") as heldout_writer:
-            chunks = _Chunks(heldout, _framing(config, seed, "heldout"), unreadable, heldout_ids)
+            chunks = _Chunks(heldout, _framing(config, seed, "heldout"), unreadable, remarks, heldout_ids)
             used, _ = chunks.take(heldout_order, config.num_heldout, heldout_writer)
         if sources.heldout is None:
             order = order[: len(order) - used]
         with SplitWriter(temporary, "train") as train_writer:
             framing = _framing(config, seed, "train")
-            chunks = _Chunks(train, framing, unreadable, places=True)
+            chunks = _Chunks(train, framing, unreadable, remarks, places=True)
             _, rows = chunks.take(order, config.num_train, train_writer)
             for view in range(1, config.num_views):
-                again = _Chunks(train, dataclasses.replace(framing, view=view), unreadable, places=True)
+                again = dataclasses.replace(chunks, framing=dataclasses.replace(framing, view=view))
                 again.take(rows, len(rows), train_writer)
+        _report_remarks(remarks)
         _report(unreadable, config)
         _check_readable(len(rows), train, "num_train", config.num_train or 1)
         _check_readable(heldout_writer.num_images, heldout, "num_heldout", config.num_heldout)
@@ -104,6 +107,7 @@ class _Chunks:
         source: where they come from.
         framing: how they become squares.
         unreadable: gathers those that could not be read.
+        remarks: gathers what had to be assumed, by name of the image.
         label_ids: new number of each of the source's labels, the last one for -1; None keeps them. Empty: no labels.
         places: write also which rows they are, and what was kept of them.
     """
@@ -111,6 +115,7 @@ class _Chunks:
     source: Source
     framing: Framing
     unreadable: list[Unreadable]
+    remarks: dict[str, str]
     label_ids: Labels | None = None
     places: bool = False
 
@@ -128,6 +133,7 @@ class _Chunks:
                 rows = order[used : used + min(step, wanted - written)]
                 reading = self.source.read(rows, self.framing)
                 self.unreadable.extend(reading.unreadable)
+                self.remarks.update(reading.remarks)
                 places = (reading.rows, reading.windows) if self.places else ()
                 writer.append(_relabel(reading.images, self.label_ids), *places)
                 used += len(rows)
@@ -147,6 +153,12 @@ def _check_readable(found: int, source: Source, key: str, asked: int) -> None:
         raise UserError(
             f"images.{key}: {asked} asked for, but only {found} of {source.description} are readable and not in use"
         )
+
+
+def _report_remarks(remarks: Mapping[str, str]) -> None:
+    for remark in sorted(set(remarks.values())):
+        names = [name for name, found in remarks.items() if found == remark]
+        _LOG.warning("images: of %d images, e.g. %s: %s", len(names), min(names), remark)
 
 
 def _report(unreadable: list[Unreadable], config: ImagesConfig) -> None:

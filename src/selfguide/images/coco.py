@@ -3,21 +3,25 @@
 `images.path` is a folder or .zip with the pictures, at any depth; `images.annotations` the JSON, and `images.split` a
 text file that names some of its images, as COCO 20k is given (19,817 of train2014); both are files, or lie in
 `images.path`. Crowds are left out. Coordinates are rounded, and boxes that are empty then are dropped and counted.
+Categories of one name are one class.
 """
 
 import json
 import logging
+import math
+import reprlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, shown
 from selfguide.images.annotated import Entry, open_splits
+from selfguide.images.annotation_text import annotated_size, name_fault, named, number
 from selfguide.images.config import ImagesConfig
-from selfguide.images.files import files_of
+from selfguide.images.files import files_of, normalised
 from selfguide.images.source import Sources
 
 _LOG = logging.getLogger(__name__)
@@ -31,40 +35,50 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
 
     Raises:
         UserError: files are missing or no such JSON; the JSON and the pictures or the list of images do not belong
-            together; no object at all.
+            together; a picture is listed twice; no object at all.
     """
     root, where = str(config.path), f"images.annotations: {config.annotations}"
     files = files_of(f"images.path: {root}", root)
     content = _instances(where, _bytes(where, str(config.annotations), files))
-    categories = sorted(content["categories"], key=lambda category: category["id"])
-    ids = {category["id"]: label for label, category in enumerate(categories)}
+    class_names, ids = _classes(where, content["categories"])
     objects, dropped = _objects(where, content, ids)
     if not any(objects.values()):
         raise UserError(f"{where}: expected objects in {len(objects)} images, found none in any")
-    class_names = tuple(str(category["name"]) for category in categories)
     num_objects = max(len(found) for found in objects.values())
     if dropped:
         _LOG.info("%s: dropped %d boxes that are empty when rounded", where, dropped)
 
-    paths = _Paths(files)
-    entries = {}
+    pictures = _Paths(files)
+    entries: dict[str, Entry] = {}
+    listed: dict[str, str] = {}  # a picture => id and name by which it is listed
+    twice = []
     for image in content["images"]:
-        found = objects[image["id"]]
-        path = paths.find(where, str(image["file_name"]))
+        found, name = objects[_id(image["id"])], normalised(str(image["file_name"]))
+        path = pictures.find(where, name, "images.path; set images.path to the folder of its images alone")
+        this = f"id {shown(image['id'])} ({shown(image['file_name'])})"
+        if (path or name) in listed:
+            twice.append(f"{shown(path or name)} as {listed[path or name]} and as {this}")
+        listed[path or name] = this
         labels = np.array([label for label, _ in found], dtype=np.int32)
         boxes = np.array([box for _, box in found], dtype=np.float64).reshape(-1, 4)
-        entries[str(image["file_name"])] = Entry(
-            f"{root}/{path or image['file_name']}",
+        entries[name] = Entry(
+            f"{root}/{path or shown(name)}",
             files[path] if path else None,
             labels,
             boxes,
             [class_names[label] for label in labels],
-            _size(image),
+            annotated_size(image.get("width"), image.get("height")),
+        )
+    if twice:
+        raise UserError(
+            f"{where}: images: expected each picture once, found {len(twice)} again, e.g. {twice[0]}; if it is one"
+            " picture, keep one entry, and its id in annotations; if they are two, have both in images.path, and tell"
+            " them apart in file_name"
         )
     if not any(entry.read for entry in entries.values()):
         raise UserError(
-            f"{where}: {len(entries)} images, e.g. {next(iter(entries))}, none of which is in images.path ({root}); the"
-            " annotations are those of another set of images"
+            f"{where}: {len(entries)} images, e.g. {shown(next(iter(entries)))}, none of which is in images.path"
+            f" ({root}); the annotations are those of another set of images"
         )
 
     def choose(key: str, name: str | None) -> list[Entry]:
@@ -78,107 +92,144 @@ def _bytes(where: str, name: str, files: Files) -> bytes:
     path = Path(name).expanduser()
     if path.is_file():
         return path.read_bytes()
-    if name in files:
-        return files[name]()
+    if (inside := normalised(name)) in files:
+        return files[inside]()
     raise UserError(f"{where}: no such file, neither by itself nor in images.path")
 
 
 def _instances(where: str, data: bytes) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(data)
+        content = json.loads(data, object_pairs_hook=_once, parse_int=_whole)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not valid JSON ({error})") from None
-    found = sorted(content) if isinstance(content, dict) else type(content).__name__
+        raise UserError(f"{where}: not valid JSON ({shown(error)})") from None
+    found = reprlib.repr(sorted(content)) if isinstance(content, dict) else type(content).__name__
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in _LISTS):
         raise UserError(f"{where}: expected lists {', '.join(_LISTS)}, as in instances_train2017.json, found {found}")
     needed = {"images": ("id", "file_name"), "annotations": ("image_id", "category_id", "bbox"),
               "categories": ("id", "name")}  # fmt: skip
     for name, keys in needed.items():
-        for number, item in enumerate(content[name]):
+        for count, item in enumerate(content[name]):
             known = isinstance(item, dict) and all(key in item for key in keys)
-            if not known or not all(isinstance(item[key], int | str) for key in keys if key.endswith("id")):
-                raise UserError(f"{where}: {name}[{number}]: expected {', '.join(keys)}, found {str(item)[:200]}")
+            if not known or any(_id(item[key]) is None for key in keys if key.endswith(("id", "name"))):
+                raise UserError(f"{where}: {name}[{count}]: expected {', '.join(keys)}, found {reprlib.repr(item)}")
         if name != "annotations":
-            twice = [key for key, count in Counter(str(item["id"]) for item in content[name]).items() if count > 1]
+            twice = [key for key, count in Counter(_id(item["id"]) for item in content[name]).items() if count > 1]
             if twice:
-                raise UserError(f"{where}: {name}: expected one for each id, found id {twice[0]} again")
+                raise UserError(f"{where}: {name}: expected one for each id, found id {shown(twice[0])} again")
     return content
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {shown(twice, 40)} twice in one object")
+    return found
+
+
+def _whole(digits: str) -> float:
+    return int(digits) if len(digits) < 400 else float(digits)  # infinite; int() raises at 4,300 digits
+
+
+def _id(value: object) -> str | None:
+    """An id as text, by which 1, 1.0 and "1" are one, as tools write it; None for what is none."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def _classes(where: str, categories: list[dict[str, Any]]) -> tuple[tuple[str, ...], dict[str | None, int]]:
+    """Names of the classes, in order of their ids, and id of a category => number of its class."""
+    ordered = sorted(categories, key=lambda category: (isinstance(category["id"], str), category["id"]))
+    names = [str(category["name"]) for category in ordered]
+    for category, name in zip(ordered, names, strict=True):
+        if fault := name_fault(name):
+            raise UserError(f"{where}: categories: id {shown(category['id'])}: {fault}")
+    labels = {name: label for label, name in enumerate(dict.fromkeys(names))}
+    if len(labels) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        _LOG.info("%s: %d categories, e.g. %s, have a name that is there before, and are one class with it", where,
+                  len(names) - len(labels), twice)  # fmt: skip
+    return tuple(labels), {_id(category["id"]): labels[name] for category, name in zip(ordered, names, strict=True)}
+
+
 def _objects(
-    where: str, content: Mapping[str, list[dict[str, Any]]], ids: Mapping[Any, int]
-) -> tuple[dict[Any, list[tuple[int, list[float]]]], int]:
+    where: str, content: Mapping[str, list[dict[str, Any]]], ids: Mapping[str | None, int]
+) -> tuple[dict[str | None, list[tuple[int, list[float]]]], int]:
     """Image id => class and box of each of its objects, and how many boxes were dropped."""
-    objects: dict[Any, list[tuple[int, list[float]]]] = {image["id"]: [] for image in content["images"]}
+    objects: dict[str | None, list[tuple[int, list[float]]]] = {_id(image["id"]): [] for image in content["images"]}
     dropped = 0
-    for number, item in enumerate(content["annotations"]):
-        at = f"{where}: annotations[{number}]"
-        if item["image_id"] not in objects:
-            raise UserError(f"{at}: no image has its image_id {item['image_id']}; the file is not whole")
-        if item["category_id"] not in ids:
-            raise UserError(f"{at}: no category has its category_id {item['category_id']}; the file is not whole")
-        if item.get("iscrowd"):
+    for count, item in enumerate(content["annotations"]):
+        at = f"{where}: annotations[{count}]"
+        image, category = _id(item["image_id"]), _id(item["category_id"])
+        if image not in objects:
+            raise UserError(f"{at}: no image has its image_id {shown(image)}; the file is not whole")
+        if category not in ids:
+            raise UserError(f"{at}: no category has its category_id {shown(category)}; the file is not whole")
+        if (crowd := item.get("iscrowd")) and number(crowd) != 0:
             continue
         box = _corners(item["bbox"])
-        if box[0] == box[2] or box[1] == box[3]:
+        if (box[0] == box[2] or box[1] == box[3]) and all(map(math.isfinite, box)):
             dropped += 1
             continue
-        objects[item["image_id"]].append((ids[item["category_id"]], box))
+        objects[image].append((ids[category], box))
     return objects, dropped
-
-
-def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
-    width, height = image.get("width"), image.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def _corners(bbox: Any) -> list[float]:
     """x, y, width, height to rounded corners; NaN, which is an error when the image is read, for what is no box."""
-    try:
-        x, y, width, height = (float(value) for value in bbox)
-    except (TypeError, ValueError):
-        return [float("nan")] * 4
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return [math.nan] * 4
+    x, y, width, height = (number(value) for value in bbox)
     corners: list[float] = np.rint([x, y, x + width, y + height]).tolist()
     return corners
 
 
 class _Paths:
-    """Finds a picture by the name that the JSON gives it, whatever folder it lies in."""
+    """Finds a path by a name, whatever folders, and extension, either of them leaves out."""
 
-    def __init__(self, files: Files) -> None:
-        self._paths = defaultdict(list)
-        for path in sorted(files):
-            self._paths[PurePosixPath(path).name].append(path)
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
+        for path in sorted(paths):
+            pure = PurePosixPath(normalised(path))
+            self._by_name[pure.name].append((str(pure), path))
+            self._by_stem[pure.stem].append(path)
 
-    def find(self, where: str, name: str) -> str | None:
-        """The path `name`, else the one that ends so, else the one whose file is called so; None: there is none."""
-        paths = self._paths.get(PurePosixPath(name).name, [])
-        for fitting in ([name] if name in paths else [], [path for path in paths if path.endswith(f"/{name}")], paths):
+    def find(self, where: str, name: str, what: str) -> str | None:
+        """The path that is `name`, else ends so, else that `name` ends with, else whose file is called so, or None.
+
+        Raises:
+            UserError: there are several.
+        """
+        base = PurePosixPath(name).name
+        paths = self._by_name.get(base, [])
+        for fitting in (
+            [path for pure, path in paths if pure == name],
+            [path for pure, path in paths if pure.endswith(f"/{name}")],
+            [path for pure, path in paths if name.endswith(f"/{pure}")],
+            [path for _, path in paths],
+            self._by_stem.get(base, []),
+        ):
             if len(fitting) > 1:
-                raise UserError(
-                    f"{where}: {name} may be {fitting[0]} or {fitting[1]} of images.path; set images.path to the folder"
-                    " of its images alone"
-                )
+                raise UserError(f"{where}: {shown(name)} may be {shown(fitting[0])} or {shown(fitting[1])} of {what}")
             if fitting:
                 return fitting[0]
         return None
 
 
 def _chosen(where: str, name: str, files: Files, entries: Mapping[str, Entry]) -> list[Entry]:
-    try:
-        lines = [line.strip() for line in _bytes(where, name, files).decode().splitlines()]
-    except UnicodeDecodeError:
-        raise UserError(f"{where}: expected a text file with the name of one image a line, found other data") from None
-    wanted = list(dict.fromkeys(line for line in lines if line))
-    if not wanted:
-        raise UserError(f"{where}: names no image")
     # COCO 20k's list may carry a folder that the JSON does not, and the other way round.
-    names = {PurePosixPath(file).name: file for file in entries}
-    found = [line if line in entries else names.get(PurePosixPath(line).name) for line in wanted]
-    missing = [line for line, file in zip(wanted, found, strict=True) if file is None]
+    paths, what = _Paths(entries), "images.annotations; write it with its folder"
+    chosen = named(
+        where,
+        _bytes(where, name, files),
+        entries.keys(),
+        [lambda line: paths.find(where, normalised(line), what) or line],
+    )
+    missing = [file for file in chosen if file not in entries]
     if missing:
         raise UserError(
-            f"{where}: {len(missing)} of its {len(wanted)} images are not in images.annotations, e.g. {missing[0]}; the"
-            " list and the annotations are those of different sets of images"
+            f"{where}: {len(missing)} of its {len(chosen)} images are not in images.annotations, e.g."
+            f" {shown(missing[0])}; the list and the annotations are those of different sets of images"
         )
-    return [entries[file] for file in found if file is not None]
+    return [entries[file] for file in chosen]

@@ -10,12 +10,12 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from selfguide.core.progress import progress
 from selfguide.images.artifact import Pixels, Windows
-from selfguide.images.geometry import Framing, View, fit
+from selfguide.images.geometry import Framing, View, fit, orientation_of, turn
 from selfguide.images.metadata import without_metadata
 
 _CHUNK = 16
@@ -33,17 +33,6 @@ CONVERT = "convert them to .jpg, e.g. by ImageMagick: `magick mogrify -format jp
 #: Where such a format says what it is.
 _SIGNATURES = ((4, b"ftyphei", "HEIC"), (4, b"ftyphev", "HEIC"), (4, b"ftypmif1", "HEIF"), (4, b"ftypmsf1", "HEIF"),
             (4, b"JXL ", "JPEG XL"), (0, b"\xff\x0a", "JPEG XL"))  # fmt: skip
-
-#: EXIF orientation => what turns the image upright.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -71,19 +60,24 @@ def decode(data: bytes, max_pixels: int | None = None) -> Image.Image:
         FaultError: it has more pixels, by its header; none is decoded. Or it is of a format that other programs read.
         Exception: whatever PIL raises on a damaged file; its plugins have no common class of error.
     """
+    return decode_turned(data, max_pixels)[0]
+
+
+def decode_turned(data: bytes, max_pixels: int | None = None) -> tuple[Image.Image, int]:
+    """As `decode`, and the orientation (1 to 8) in which the file stores the picture, for coordinates as stored."""
     try:
-        image = _load(data, max_pixels)
+        image, turned = _load(data, max_pixels)
     except FaultError:
         raise
     except Exception:
         if (pixels := without_metadata(data)) == data:
             raise
-        image = _load(pixels, max_pixels)
-    turn = _TURNS.get(_orientation(image))
-    return to_rgb(image if turn is None else image.transpose(turn))
+        image, turned = _load(pixels, max_pixels)
+    orientation = orientation_of(image)
+    return to_rgb(turn(image, orientation)), max(turned, orientation)
 
 
-def _load(data: bytes, max_pixels: int | None) -> Image.Image:
+def _load(data: bytes, max_pixels: int | None) -> tuple[Image.Image, int]:
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, limit)
     try:
@@ -99,17 +93,9 @@ def _load(data: bytes, max_pixels: int | None) -> Image.Image:
     if found > limit:
         remedy = "make it smaller" if max_pixels is None else "raise images.max_pixels, or make it smaller"
         raise FaultError(f"expected at most {limit:,} pixels, found {size}{found:,}; {remedy}")
+    turned = orientation_of(image) if image.format == "TIFF" else 1  # by loading, which takes the tag away
     image.load()
-    return image
-
-
-def _orientation(image: Image.Image) -> int:
-    """As EXIF or XMP says, 1 to 8; 1, which is upright, where they do not or cannot be read."""
-    try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
-        return int(found) if found in _TURNS else 1
-    except Exception:
-        return 1
+    return image, turned
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

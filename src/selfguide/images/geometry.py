@@ -1,4 +1,4 @@
-"""Crop, resize and flip of an image together with its box and its mask.
+"""Crop, resize and flip of an image together with its box and its mask; turning it upright together with its boxes.
 
 Pixel (i, j) covers [j, j+1) x [i, i+1). Images are resampled with antialiasing, masks take the nearest pixel, and boxes
 (x0, y0, x1, y1, half-open) grow to whole pixels and are clipped to the image. A box that a crop removes becomes empty:
@@ -10,12 +10,58 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from selfguide.core.seeding import numpy_generator
 from selfguide.images.config import Crop
 
 Box = tuple[int, int, int, int]
+
+_T = Image.Transpose
+#: EXIF orientation => what turns a stored picture upright: PIL's operation, and the same for coordinates: whether x and
+#: y change places, whether x then runs the other way, and whether y does. Orientation 1 is upright.
+_TURNS = {
+    2: (_T.FLIP_LEFT_RIGHT, False, True, False),
+    3: (_T.ROTATE_180, False, True, True),
+    4: (_T.FLIP_TOP_BOTTOM, False, False, True),
+    5: (_T.TRANSPOSE, True, False, False),
+    6: (_T.ROTATE_270, True, True, False),
+    7: (_T.TRANSVERSE, True, True, True),
+    8: (_T.ROTATE_90, True, False, True),
+}
+
+
+def orientation_of(image: Image.Image) -> int:
+    """1 to 8, as the image's EXIF or XMP tag says; 1, which is upright, where they do not or cannot be read."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+        return int(value) if value in _TURNS else 1
+    except Exception:  # noqa: BLE001 (a damaged tag raises nearly anything)
+        return 1
+
+
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn an image, or a mask, that is stored in `orientation` (1 to 8) upright; exact."""
+    return image.transpose(_TURNS[orientation][0]) if orientation in _TURNS else image
+
+
+def turn_boxes(boxes: NDArray[Any], size: tuple[int, int], orientation: int) -> NDArray[Any]:
+    """Where boxes lie when their image is turned upright; exact.
+
+    Args:
+        boxes: (..., 4) whole numbers, half-open, in pixels of the image as it is stored.
+        size: width and height of the image as it is stored.
+        orientation: 1 to 8.
+
+    Returns:
+        (..., 4), half-open, in pixels of the upright image.
+    """
+    _, swapped, mirror_x, mirror_y = _TURNS.get(orientation, (None, False, False, False))
+    width, height = size[::-1] if swapped else size
+    x0, y0, x1, y1 = np.moveaxis(boxes[..., [1, 0, 3, 2]] if swapped else boxes, -1, 0)
+    x0, x1 = (width - x1, width - x0) if mirror_x else (x0, x1)
+    y0, y1 = (height - y1, height - y0) if mirror_y else (y0, y1)
+    return np.stack([x0, y0, x1, y1], axis=-1)
 
 
 @dataclass(frozen=True)

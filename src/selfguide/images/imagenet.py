@@ -11,31 +11,26 @@ They lie in `images.path` itself or in the folders named after the archives (Ima
 The held-out images are those of val_data.
 """
 
-import pickle
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, shown
 from selfguide.core.scratch import scratch_folder
 from selfguide.images.arrays import arrays_of
 from selfguide.images.artifact import Labels, Pixels
 from selfguide.images.config import ImagesConfig
+from selfguide.images.pickled import load_plain
 from selfguide.images.pixels import PixelSource
 from selfguide.images.source import Sources
 
 NUM_CLASSES = 1000
 _TRAIN = [f"train_data_batch_{number}" for number in range(1, 11)]
 _CHUNK = 4096
-#: All that the pickle of an array names, under the module names of numpy 1 and 2.
-_ADMITTED = {("numpy", "ndarray"), ("numpy", "dtype")} | {
-    (f"numpy.{core}.{module}", name)
-    for core in ("core", "_core")
-    for module, name in (("multiarray", "_reconstruct"), ("numeric", "_frombuffer"))
-}
 
 
 def open_imagenet(config: ImagesConfig, seed: int) -> Sources:
@@ -118,39 +113,27 @@ def _read(path: Path, side: int) -> tuple[Pixels, Labels]:
     return data, (labels - 1).astype(np.int32)
 
 
-def _entry(where: str, batch: Any, name: str) -> NDArray[Any]:
+def _entry(where: str, batch: Mapping[str, Any], name: str) -> NDArray[Any]:
     if name not in batch:
-        raise UserError(f"{where}: expected data and labels, found {', '.join(map(str, batch)) or 'nothing'}")
-    try:
-        return np.asarray(batch[name])
-    except ValueError as error:  # a ragged list
-        raise UserError(f"{where}: {name}: expected an array ({error})") from None
-
-
-class _Arrays(pickle.Unpickler):
-    """Admits what arrays are made of and nothing else: a pickle may otherwise run any program."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):  # bytes, as Python 3 writes them for Python 2
-            return _latin1
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
-        return super().find_class(module, name)
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}, which no array needs")
-    return text.encode("latin1")
+        found = shown(", ".join(map(str, batch))) or "nothing"
+        raise UserError(f"{where}: expected data and labels, found {found}")
+    value = batch[name]
+    # A list that holds itself has more paths through it than numpy could ever try.
+    if isinstance(value, list | tuple) and all(isinstance(item, int | float) for item in value):
+        return np.asarray(value)
+    if not isinstance(value, np.ndarray):
+        raise UserError(f"{where}: {name}: expected an array or a list of numbers, found {type(value).__name__}")
+    return value
 
 
 def _unpickle(where: str, path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            batch = _Arrays(file, encoding="latin1").load()  # Python 2's strings, in which it kept the bytes of arrays
+            batch = load_plain(file, ("data", "labels"))
     except Exception as error:  # noqa: BLE001 (a damaged pickle raises nearly anything)
         raise UserError(
-            f"{where}: not a whole batch of the downsampled ImageNet ({type(error).__name__}: {error}); unpack it again"
+            f"{where}: not a whole batch of the downsampled ImageNet ({type(error).__name__}: {shown(error)}); unpack"
+            " it again"
         ) from None
     if not isinstance(batch, dict):
         raise UserError(f"{where}: expected a dictionary of data and labels, found {type(batch).__name__}")

@@ -1,6 +1,7 @@
 """What a source of images provides."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL import Image
@@ -19,12 +20,14 @@ class Reading:
         rows: (n,) their rows.
         windows: (n, 4) int32, the part of each that was kept, in its own pixels.
         unreadable: the others.
+        remarks: name of an image => what had to be assumed of it.
     """
 
     images: ImageSplit
     rows: Rows
     windows: Windows
     unreadable: tuple[Unreadable, ...] = ()
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 class Source(Protocol):

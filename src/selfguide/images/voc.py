@@ -2,7 +2,7 @@
 
     JPEGImages/NAME.jpg          the pictures (any format)
     Annotations/NAME.xml         one `object` with `name` and `bndbox` for each object
-    ImageSets/Main/train.txt     names of images, one a line; a second column is passed over
+    ImageSets/Main/train.txt     names of images, one a line, perhaps with an extension; a second column is passed over
     SegmentationClassAug/NAME.png    alone for split `segmentation_aug`, the paper's list of 12,031 images
 
 They lie in `images.path` or in a folder below it (VOCdevkit/VOC2012). Coordinates are 1-based and inclusive; boxes here
@@ -10,26 +10,29 @@ are 0-based and half-open, so 1 is taken off xmin and ymin alone. Objects that a
 objects do not.
 """
 
-import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
 import numpy as np
+from PIL import Image
 from tqdm.auto import tqdm
 
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, shown
 from selfguide.core.progress import progress
 from selfguide.images.annotated import Entry, open_splits
+from selfguide.images.annotation_text import annotated_size, name_fault, named, number
 from selfguide.images.config import ImagesConfig
-from selfguide.images.files import files_of, hidden
+from selfguide.images.files import files_of, hidden, normalised
 from selfguide.images.source import Sources
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SEGMENTATION = "segmentation_aug"
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)""")
 
 Files = dict[str, Callable[[], bytes]]  #: path inside the devkit's folder => its bytes
-Objects = tuple[list[str], list[list[float]], tuple[int, int] | None, str]  #: names, boxes, size, fault
+Objects = tuple[list[str], list[list[float]], tuple[float, float] | None, str]  #: names, boxes, size, fault
 
 
 def open_voc(config: ImagesConfig, seed: int) -> Sources:
@@ -46,7 +49,7 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
         raise UserError(f"{where}: expected Annotations/*.xml beside JPEGImages, found none")
     bar = tqdm(annotations.items(), desc="annotations", unit="file", mininterval=1.0, leave=False,
                disable=not progress())  # fmt: skip
-    parsed = {stem: _parse(files[path]()) for stem, path in bar}
+    parsed = {stem: _parse(path, files[path]()) for stem, path in bar}
     if not parsed.keys() & pictures.keys():
         raise UserError(
             f"{where}: {len(parsed)} files in Annotations, e.g. {next(iter(parsed))}.xml, and for none of them a"
@@ -54,7 +57,8 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
         )
     classes = sorted({name for names, *_ in parsed.values() for name in names})
     if not classes:
-        raise UserError(f"{where}: expected objects in {len(parsed)} files of Annotations, found none in any")
+        fault = next((f"; {fault}" for *_, fault in parsed.values() if fault), "")
+        raise UserError(f"{where}: expected objects in {len(parsed)} files of Annotations, found none in any{fault}")
     ids = {name: label for label, name in enumerate(classes)}
     num_objects = max(len(names) for names, *_ in parsed.values())
 
@@ -67,12 +71,13 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
         return Entry(path, read, labels, corners, names, size, fault)
 
     def choose(key: str, name: str | None) -> list[Entry]:
-        stems = sorted(parsed) if name is None else _split(f"images.{key}: {name}", root, name, files, pictures)
+        stems = sorted(parsed) if name is None else _split(f"images.{key}: {name}", root, name, files, parsed, pictures)
         missing = [stem for stem in stems if stem not in parsed]
         if missing:
             raise UserError(
                 f"images.{key}: {name}: {len(missing)} of its {len(stems)} images have no file in Annotations of"
-                f" {root}, e.g. {missing[0]}.xml; the annotations are those of another set of images, or not whole"
+                f" {root}, e.g. {shown(missing[0])}.xml; the annotations are those of another set of images, or not"
+                " whole"
             )
         return [entry(stem) for stem in stems]
 
@@ -96,7 +101,9 @@ def _by_stem(files: Files, folder: str, suffix: str | None = None) -> dict[str, 
     return {path.stem: str(path) for path in paths if len(path.parts) == 2 and suffix in (None, path.suffix.lower())}
 
 
-def _split(where: str, root: str, name: str, files: Files, pictures: dict[str, str]) -> list[str]:
+def _split(
+    where: str, root: str, name: str, files: Files, parsed: Mapping[str, Objects], pictures: Mapping[str, str]
+) -> list[str]:
     if name == _SEGMENTATION:
         chosen = sorted(_by_stem(files, "SegmentationClassAug", ".png").keys() & pictures.keys())
         if not chosen:
@@ -105,38 +112,51 @@ def _split(where: str, root: str, name: str, files: Files, pictures: dict[str, s
     path = f"ImageSets/{name if '/' in name else f'Main/{name}'}.txt"
     if path not in files:
         known = sorted(file[len("ImageSets/") : -len(".txt")] for file in files if file.startswith("ImageSets/"))
-        shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-        raise UserError(f"{where}: no {path} in {root}; there are: {shown or 'none'}")
-    stems = list(dict.fromkeys(line.split()[0] for line in files[path]().decode().splitlines() if line.split()))
-    if not stems:
-        raise UserError(f"{where}: {path} in {root} names no image")
-    return stems
+        listing = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+        raise UserError(f"{where}: no {path} in {root}; there are: {listing or 'none'}")
+    stems = parsed.keys() | pictures.keys()
+    suffixes = {".xml", *Image.registered_extensions()}
+
+    def stem(name: str) -> str:
+        path = PurePosixPath(normalised(name))
+        bare = path.stem if path.suffix.lower() in suffixes else path.name
+        return next((found for found in (name, path.name, bare) if found in stems), bare)
+
+    def labelled(line: str) -> str:
+        """A line of ImageSets/Main/cat_train.txt, whose names may have blanks."""
+        name, *label = line.rsplit(maxsplit=1)
+        return stem(name if label in (["1"], ["-1"], ["0"]) else line)
+
+    readings = (stem, labelled, lambda line: stem(line.split()[0]))
+    return named(f"{where}: {path} in {root}", files[path](), stems, readings)
 
 
-def _parse(data: bytes) -> Objects:
+def _parse(path: str, data: bytes) -> Objects:
     """Names and boxes of the objects, and the size; what is wrong with the file as a whole is its fault."""
     try:
-        tree = ElementTree.fromstring(data)  # noqa: S314 (expat limits what entities may grow to)
+        tree = _xml(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        return [], [], None, f"annotation: not XML ({error})"
+        return [], [], None, f"annotation: not XML ({path}: {shown(error)})"
     names, boxes = [], []
-    for number, thing in enumerate(tree.findall("object"), start=1):
+    for count, thing in enumerate(tree.findall("object"), start=1):
         name = (thing.findtext("name") or "").strip()
         texts = [thing.findtext(f"bndbox/{corner}") for corner in _CORNERS]
         if not name or None in texts:
             found = f"name {name!r}, " + ", ".join(f"{c} {t!r}" for c, t in zip(_CORNERS, texts, strict=True))
-            return [], [], None, f"object {number}: expected name and bndbox, found {found}"
-        values = [_number(str(text)) for text in texts]
+            return [], [], None, f"object {count}: expected name and bndbox, found {shown(found)}"
+        if fault := name_fault(name):
+            return [], [], None, f"object {count}: {fault}"
+        x0, y0, x1, y1 = np.rint([number(text) for text in texts]).tolist()
         names.append(name)
-        boxes.append([values[0] - 1, values[1] - 1, values[2], values[3]])
-    width, height = (_number(tree.findtext(f"size/{side}") or "nan") for side in ("width", "height"))
-    return names, boxes, (int(width), int(height)) if width > 0 and height > 0 else None, ""
+        boxes.append([x0 - 1, y0 - 1, x1, y1])
+    return names, boxes, annotated_size(tree.findtext("size/width"), tree.findtext("size/height")), ""
 
 
-def _number(text: str) -> float:
-    """Rounded; NaN for what is no number, so that the image is named when it is read."""
+def _xml(data: bytes) -> ElementTree.Element:
     try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return float(round(value)) if math.isfinite(value) else value
+        return ElementTree.fromstring(data)  # noqa: S314 (expat limits what entities may grow to)
+    except (ValueError, LookupError):  # expat itself reads no encoding of several bytes a character, such as GBK
+        declared = _ENCODING.match(data)
+        if declared is None:
+            raise
+        return ElementTree.fromstring(data.decode(declared[1].decode()))  # noqa: S314

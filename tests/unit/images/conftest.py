@@ -56,6 +56,13 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return file.getvalue()
 
 
+def turned(image: Image.Image, orientation: int, kind: str = "PNG", **options: Any) -> bytes:
+    """A file whose EXIF says that its picture is stored in that orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encode(image, kind, exif=exif, **options)
+
+
 def tree(root: Path, files: dict[str, bytes]) -> Path:
     """Write files, by path, into a folder, or into a .zip if `root` is called one."""
     if root.suffix == ".zip":

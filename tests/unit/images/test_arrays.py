@@ -1,5 +1,10 @@
+import io
+import os
+import zipfile
+
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 
 from selfguide.core.errors import UserError
 from tests.unit.images.conftest import build
@@ -69,3 +74,78 @@ def test_object_arrays_are_not_unpickled(tmp_path, config):
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="not a whole .npy"):
         build(config(source="arrays", path=str(tmp_path / "x.npy")), seed=0)
+
+
+def npy_of(dtype, shape, data=bytes(384), order=False):
+    """A .npy whose header says what it likes."""
+    file = io.BytesIO()
+    npy.write_array_header_1_0(file, {"descr": dtype, "fortran_order": order, "shape": shape})
+    return file.getvalue() + data
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.parametrize(
+    ("dtype", "shape", "message"),
+    [
+        ("|u1", (10**12, 8, 8, 3), "expected 192,000,000,000,000 bytes, as its header has uint8 .*, found 384"),
+        ("|u1", (10**30,), "expected 1,000,000,.* bytes, as its header has uint8 .*, found 384"),
+        ("|u1", (3, 8, 8, 3), "expected 576 bytes, as its header has uint8 .*, found 384"),
+        ("|u1", (-2, 8, 8, 3), "as its header has uint8 .*-2"),
+        ("|u1", (-2, -8, 8, 3), "as its header has uint8 .*-2"),
+        ("|u1", (0, 10**30), "not a whole"),
+        ("|u1", (0, 8, 8, 3), "expected images"),
+        ("|O", (2,), "expected numbers, found object"),
+        ("|V8", (2,), r"expected numbers, found \|V8"),
+        ("<U5", (2,), "expected numbers, found <U5"),
+        ("<M8[s]", (2,), "expected numbers, found datetime64"),
+        ([("a", "|u1"), ("b", "|O")], (2,), "expected numbers, found .*'a'"),
+        ([(f"f{number}", "|u1") for number in range(400)], (2,), r"expected numbers, found .*\.\.\. \("),
+    ],
+)
+def test_headers_are_held_against_the_file(tmp_path, config, suffix, dtype, shape, message):
+    path = tmp_path / f"x.{suffix}"
+    data = npy_of(dtype, shape)
+    if suffix == "npz":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("images.npy", data)
+    else:
+        path.write_bytes(data)
+    with pytest.raises(UserError, match=rf"images\.path: .*x\.{suffix}: .*{message}") as error:
+        build(config(source="arrays", path=str(path)), seed=0)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_headers_that_are_true(tmp_path, config, suffix):
+    images = np.asfortranarray(IMAGES)
+    np.save(tmp_path / "x.npy", images)
+    np.savez_compressed(tmp_path / "x.npz", images=images)
+    built = build(config(source="arrays", path=str(tmp_path / f"x.{suffix}")), seed=0)
+    assert {image.tobytes() for image in built.train.pixels} == {image.tobytes() for image in IMAGES}
+
+
+def test_more_than_the_memory_is_not_unpacked(tmp_path, config, monkeypatch):
+    np.savez_compressed(tmp_path / "x.npz", images=np.zeros((100_000, 8, 8, 3), np.uint8))
+    real = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 1000 if name == "SC_PHYS_PAGES" else real(name))
+    message = (
+        r"x\.npz: images takes 19,200,128 bytes when it is unpacked, and this machine has [\d,]+ of memory; save it"
+    )
+    with pytest.raises(UserError, match=message):
+        build(config(source="arrays", path=str(tmp_path / "x.npz")), seed=0)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_array_that_is_there_twice(tmp_path, config):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("images.npy", npy_of("|u1", (2, 8, 8, 3)))
+        archive.writestr("images.npy", npy_of("|u1", (1, 8, 8, 3)))
+    with pytest.raises(UserError, match="images is in it 2 times"):
+        build(config(source="arrays", path=str(tmp_path / "x.npz")), seed=0)
+
+
+def test_names_in_few_words(tmp_path, config):
+    np.savez(tmp_path / "x.npz", **{f"a{number}": 0 for number in range(500)})
+    with pytest.raises(UserError, match="found a0, a1, .*characters") as error:
+        build(config(source="arrays", path=str(tmp_path / "x.npz")), seed=0)
+    assert len(str(error.value)) < 1000

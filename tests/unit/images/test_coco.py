@@ -172,3 +172,211 @@ def test_files_that_are_missing_or_other(coco, tmp_path):
         build(coco(annotations="none.json"), seed=0)
     with pytest.raises(UserError, match=r"list\.txt: not valid JSON"):
         build(coco(annotations=str(tmp_path / "list.txt")), seed=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "./a.jpg", ".\\a.jpg", "train2014\\a.jpg", "train2014/a.jpg", "/data/a.jpg", "a"]
+)
+def test_a_picture_that_is_listed_twice(coco, name):
+    content = instances()
+    content["images"][1]["file_name"] = name
+    with pytest.raises(UserError) as error:
+        build(coco(content), seed=0)
+    assert f"found 1 again, e.g. train2014/a.jpg as id 100 (a.jpg) and as id 99 ({name}); if it is" in str(error.value)
+
+
+def test_a_missing_picture_that_is_listed_twice(coco):
+    content = instances()
+    content["images"][1]["file_name"] = "./a.jpg"
+    with pytest.raises(UserError, match=r"a\.jpg as id 100 \(a\.jpg\) and as id 99 \(\./a\.jpg\)"):
+        build(coco(content, pictures="cd"), seed=0)
+
+
+@pytest.mark.parametrize("name", ["train2014\\{}.jpg", "./train2014/{}.jpg", "/home/x/coco/train2014/{}.jpg"])
+def test_other_spellings_of_a_path(coco, tmp_path, name):
+    content = instances()
+    for image in content["images"]:
+        image["file_name"] = name.format(image["file_name"][0])
+    tree(tmp_path / "in", {f"val2014/{letter}.jpg": shade(7, (16, 16)) for letter in "abcd"})
+    assert found(build(coco(content), seed=0).train) == known("abcd")
+
+
+@pytest.mark.parametrize("kind", [str, float, int])
+def test_ids_of_any_type_are_one_id(coco, kind):
+    content = instances()
+    for item in content["annotations"]:
+        item["image_id"], item["category_id"] = kind(item["image_id"]), kind(item["category_id"])
+    assert found(build(coco(content), seed=0).train) == known("abcd")
+
+
+@pytest.mark.parametrize("value", [True, None, 1.5, float("nan"), float("inf"), [1], {}])
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+def test_what_is_no_id(coco, key, value):
+    content = instances()
+    content["annotations"][0][key] = value
+    with pytest.raises(UserError, match=r"annotations\[0\]: expected image_id, category_id, bbox, found"):
+        build(coco(content), seed=0)
+
+
+def test_ids_that_differ_in_type_alone(coco):
+    content = instances()
+    content["images"][1]["id"] = "100"
+    with pytest.raises(UserError, match="images: expected one for each id, found id 100 again"):
+        build(coco(content), seed=0)
+    categories = [{"id": "x", "name": "tree"}, *CATEGORIES]
+    assert build(coco(instances(categories=categories)), seed=0).class_names == ("person", "dog", "toothbrush", "tree")
+
+
+def test_categories_of_one_name_are_one_class(coco, tmp_path, caplog):
+    caplog.set_level("INFO")
+    content = instances(categories=[{"id": 90, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 18, "name": "dog"}])
+    (tmp_path / "b.txt").write_text("b.jpg")
+    (tmp_path / "ad.txt").write_text("a.jpg\nd.jpg")
+    lists = {"split": str(tmp_path / "ad.txt"), "heldout_split": str(tmp_path / "b.txt"), "num_heldout": 1}
+    images = build(coco(content, **lists), seed=0)
+    assert images.class_names == ("person", "dog")
+    assert found(images.heldout) == {"b": ([1, 1], KNOWN["b"][2])}
+    assert found(images.train) == known("ad")
+    assert "1 categories, e.g. dog, have a name that is there before" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        pytest.param("x" * 10**6, "expected a class name of 1 to 200 characters, found 1000000: 'xxxx", id="long"),
+        ("", "expected a class name of 1 to 200 characters, found 0"),
+        ("a\nb", r"expected a class name of one line, found 'a\\nb'"),
+        ("\ud800", "expected a class name of one line"),
+        (["a"], r"categories\[0\]: expected id, name, found"),
+    ],
+)
+def test_class_names(coco, name, message):
+    with pytest.raises(UserError, match=message) as error:
+        build(coco(instances(categories=[{"id": 90, "name": name}, *CATEGORIES[1:]])), seed=0)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_encodings(coco, tmp_path, encoding):
+    section = coco(split=str(tmp_path / "list.txt"))
+    (tmp_path / "instances.json").write_bytes(json.dumps(instances()).encode(encoding))
+    (tmp_path / "list.txt").write_bytes("c.jpg\r\na.jpg\r\n".encode(encoding))
+    assert found(build(section, seed=0).train) == known("ac")
+
+
+HUGE = {"400 digits": "9" * 400, "5000 digits": "9" * 5000, "minus": "-" + "9" * 5000}
+
+
+@pytest.mark.parametrize("number", ["1e400", "Infinity", "-Infinity", "1e20", *HUGE])
+@pytest.mark.parametrize("place", range(4))
+def test_infinite_and_huge_numbers_in_a_box(coco, tmp_path, number, place):
+    section = coco(unreadable="skip")
+    box = ["1", "1", "4", "4"]
+    box[place] = HUGE.get(number, number)
+    content = instances()
+    content["annotations"][0]["bbox"] = "here"
+    (tmp_path / "instances.json").write_text(json.dumps(content).replace('"here"', f"[{', '.join(box)}]"))
+    images = build(section, seed=0)
+    assert (found(images.train), images.num_skipped) == (known("bcd"), 1)
+    with pytest.raises(UserError, match=r"a\.jpg: object 1 \(person\): expected numbers, found .*inf"):
+        build(section.model_copy(update={"unreadable": "error"}), seed=0)
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        "1155",
+        {"1": 1, "2": 1, "3": 4, "4": 4},
+        [True, 1, 4, 4],
+        [[1], 1, 4, 4],
+        [1, 1, 4, 4, 4],
+        ["1,5", 1, 4, 4],
+        None,
+    ],
+)
+def test_what_is_no_box(coco, bbox):
+    content = instances()
+    content["annotations"][0]["bbox"] = bbox
+    with pytest.raises(UserError, match=r"a\.jpg: object 1 \(person\): expected numbers, found"):
+        build(coco(content), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("width", "message"),
+    [(16.0, None), ("16", None), (0, None), (None, None), (float("nan"), None), (-16, "expected -16 x 16 pixels"),
+     pytest.param(10**350, "expected inf x 16 pixels", id="huge"), (float("inf"), "expected inf x 16 pixels"),
+     ("15", "expected 15 x 16 pixels")],
+)  # fmt: skip
+def test_sizes(coco, width, message):
+    content = instances()
+    content["images"][0]["width"] = width
+    if message is None:
+        assert found(build(coco(content), seed=0).train) == known("abcd")
+    else:
+        with pytest.raises(UserError, match=message):
+            build(coco(content), seed=0)
+
+
+@pytest.mark.parametrize(("crowd", "counts"), [("0", True), (0.0, True), (False, True), ("1", False), (True, False)])
+def test_crowds_of_any_type(coco, crowd, counts):
+    content = instances()
+    content["annotations"][0]["iscrowd"] = crowd
+    assert (found(build(coco(content), seed=0).train)["a"] == known("a")["a"]) == counts
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-1] + ', "images": []}', "the key images twice in one object"),
+        (lambda text: text.replace('"id": 100', '"id": 1, "id": 100'), "the key id twice"),
+        (lambda text: text.replace('"id": 100', f'"{"k" * 10**6}": 1, "{"k" * 10**6}": 1'), "the key kkk"),
+        (lambda text: "[" * 10**6, "maximum recursion depth"),
+        (
+            lambda text: text.replace('"file_name": "a.jpg"', '"x": ' + "[" * 900 + "]" * 900),
+            r"images\[0\]: expected id",
+        ),
+        (lambda text: text.replace('"a.jpg"', '"' + "x" * 10**6 + '"'), "picture: expected a file, found none"),
+        (
+            lambda text: text.replace('"image_id": 100', '"image_id": "' + "x" * 10**6 + '"'),
+            "no image has its image_id",
+        ),
+        (lambda text: json.dumps({f"k{number}": 1 for number in range(10**5)}), "expected lists"),
+    ],
+)
+def test_broken_json_in_few_words(coco, tmp_path, change, message):
+    section = coco()
+    (tmp_path / "instances.json").write_text(change(json.dumps(instances())))
+    with pytest.raises(UserError, match=message) as error:
+        build(section, seed=0)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [(b"a\nc", "ac"), (b".\\a.jpg\ntrain2014\\c.jpg", "ac"), (b"a.jpg\n./a.jpg\nx/a.jpg\na", "a"),
+     ("a.jpg\n".encode("utf-16"), "a")],
+)  # fmt: skip
+def test_spellings_in_a_list(coco, tmp_path, lines, names):
+    (tmp_path / "list.txt").write_bytes(lines)
+    assert found(build(coco(split=str(tmp_path / "list.txt")), seed=0).train) == known(names)
+
+
+def test_a_list_of_names_with_blanks_and_accents(coco, tmp_path):
+    content = instances({"a": KNOWN["a"], "é 1": KNOWN["c"]})
+    tree(tmp_path / "in", {"train2014/é 1.jpg": shade(20, (16, 16))})
+    (tmp_path / "list.txt").write_bytes("é 1.jpg".encode("latin-1"))
+    images = build(coco(content, pictures="a", split=str(tmp_path / "list.txt")), seed=0)
+    assert found(images.train) == known("c")
+
+
+def test_a_name_in_a_list_that_may_be_two(coco, tmp_path):
+    content = instances()
+    content["images"][1]["file_name"] = "val2014/a.jpg"
+    content["images"][0]["file_name"] = "train2014/a.jpg"
+    tree(tmp_path / "in", {"val2014/a.jpg": shade(10, (16, 16))})
+    (tmp_path / "list.txt").write_text("a.jpg")
+    section = coco(content, split=str(tmp_path / "list.txt"))
+    with pytest.raises(UserError, match=r"a\.jpg may be train2014/a\.jpg or val2014/a\.jpg of images\.annotations"):
+        build(section, seed=0)
+    (tmp_path / "list.txt").write_text("/data/val2014/a.jpg")
+    assert found(build(section, seed=0).train) == known("b")

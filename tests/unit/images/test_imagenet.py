@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfguide.core.errors import UserError
-from selfguide.images import imagenet
+from selfguide.images import imagenet, pickled
 from tests.unit.images.conftest import build
 
 TRAIN = [f"train_data_batch_{number}" for number in range(1, 11)]
@@ -142,7 +142,7 @@ def test_a_pickle_runs_nothing(tmp_path, config, content):
 
 def test_no_other_codec():
     with pytest.raises(pickle.UnpicklingError, match="hex"):
-        imagenet._latin1("61", "hex")
+        pickled._Bytes("61", "hex")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,10 @@ def test_no_other_codec():
         ({"labels": [1, 2]}, r"labels: expected whole numbers \(3,\), found int64 \(2,\)"),
         ({"labels": [1.0, 2.0, 3.0]}, "labels: expected whole numbers"),
         ({"labels": [[1], [2, 3], []]}, "labels: expected an array"),
+        ({"labels": [1, 2, 10**30]}, r"labels: expected whole numbers \(3,\), found object"),
+        ({"labels": [True, True, False]}, "labels: expected whole numbers"),
+        ({"labels": None}, "labels: expected an array or a list of numbers, found NoneType"),
+        ({"data": [1, 2, 3]}, "data: expected uint8"),
         ({"labels": [0, 1, 2]}, r"labels: expected 1\.\.1000, found 0\.\.2"),
         ({"labels": [1, 1001, 2]}, r"labels: expected 1\.\.1000, found 1\.\.1001"),
     ],
@@ -167,12 +171,42 @@ def test_foreign_content_is_named(tmp_path, config, changes, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [([1, 2], "expected a dictionary of data and labels, found list"), ({"X": 1}, "expected data and labels, found X")],
-)
+    [([1, 2], "expected a dictionary of data and labels, found list"), ({"X": 1}, "expected data and labels, found X"),
+     (np.zeros(3), "expected a dictionary of data and labels, found ndarray"),
+     ({str(key): 1 for key in range(10**4)}, r"expected data and labels, found 0, 1, .*characters\)$")],
+)  # fmt: skip
 def test_another_pickle_is_named(tmp_path, config, content, message):
     write(tmp_path / "in", TRAIN)
     (tmp_path / "in" / "train_data_batch_1").write_bytes(pickle.dumps(content))
     with pytest.raises(UserError, match=message):
+        build(config(source="imagenet32", path=str(tmp_path / "in")), seed=0)
+
+
+def test_labels_that_hold_themselves(tmp_path, config):
+    labels = [1]
+    labels *= 2
+    for _ in range(60):
+        labels = [labels, labels]  # 2^60 paths
+    write(tmp_path / "in", TRAIN, labels=labels)
+    with pytest.raises(UserError, match="labels: expected an array or a list of numbers, found list"):
+        build(config(source="imagenet32", path=str(tmp_path / "in")), seed=0)
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, lambda labels: np.array(labels, dtype=">u2")])
+def test_labels_of_other_types(tmp_path, config, kind):
+    write(tmp_path / "in", TRAIN, labels=kind([5, 5, 5]))
+    images = build(config(source="imagenet32", path=str(tmp_path / "in")), seed=0)
+    assert set(images.train.labels.tolist()) == {4}
+
+
+def test_an_array_of_objects_that_lie_elsewhere(tmp_path, config):
+    """Numpy's own unpickling ends the process here: as many pointers as the shape says, of a list that is shorter."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\0tU\1btR"
+    kind = b"cnumpy\ndtype\n(U\2O8K\0K\1tR(K\3U\1|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb"
+    write(tmp_path / "in", TRAIN)
+    content = b"}(U\4data" + array + b"(K\1(K\xfft" + kind + b"I00\n]tbU\6labels]u."
+    (tmp_path / "in" / "train_data_batch_1").write_bytes(content)
+    with pytest.raises(UserError, match=r"train_data_batch_1: not a whole batch .*an array of type O8"):
         build(config(source="imagenet32", path=str(tmp_path / "in")), seed=0)
 
 

@@ -137,6 +137,7 @@ def test_the_crop_takes_boxes_and_labels_along(tmp_path, config):
     assert len(seen) > 2
 
 
+GBK = '<?xml version="1.0" encoding="gbk"?>'
 FAULTS = {
     "outside": (xml(thing("cat", 1, 1, 8, 8), thing("dog", 5, 5, 40, 8)),
                 r"object 2 \(dog\): expected a box inside of 16 x 16 pixels, found x0, y0, x1, y1 = 4, 4, 40, 8"),
@@ -152,7 +153,29 @@ FAULTS = {
     "size": (xml(thing("cat", 1, 1, 8, 8), size=(32, 20)),
              r"image: expected 32 x 20 pixels, as annotated, found 16 x 16"),
     "xml": (b"<annotation><object>", r"annotation: not XML \("),
-    "bytes": (b"\xff\xd8\xff", r"annotation: not XML \("),
+    "bytes": (b"\xff\xd8\xff", r"annotation: not XML \(Annotations/c\.xml: "),
+    "encoding": (GBK.encode() + b"<annotation>\xff", r"annotation: not XML \(Annotations/c\.xml: 'gbk' codec can't"),
+    "no encoding": (GBK.replace("gbk", "klingon").encode() + xml(),
+                    r"annotation: not XML \(Annotations/c\.xml: unknown encoding: klingon"),
+    "no text": (GBK.replace("gbk", "hex").encode() + xml(), r"annotation: not XML \(.*: 'hex' is not a text"),
+    "entities": (b"<!DOCTYPE a [<!ENTITY a 'aaaaaaaaaa'>"
+                 + b"".join(b"<!ENTITY a%s '%s'>" % (b"a" * n, b"&a%s;" % (b"a" * (n - 1)) * 10) for n in range(1, 9))
+                 + b"]><annotation>&aaaaaaaaa;</annotation>", r"annotation: not XML \(.*amplification"),
+    "external entity": (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + xml(thing("&x;", 1, 1, 4, 8)),
+                        r"annotation: not XML \(.*undefined entity &x;"),
+    "entity of a gbk file": (GBK.encode() + b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+                             + xml(thing("&x;", 1, 1, 4, 8)), r"annotation: not XML \(.*undefined entity &x;"),
+    "huge": (xml(thing("cat", 1, 1, "1e400", 8)), r"object 1 \(cat\): expected numbers, found .* = 0, 0, inf, 8"),
+    "digits": (xml(thing("cat", "9" * 5000, 1, 4, 8)), r"object 1 \(cat\): expected numbers, found .* = inf, 0, 4, 8"),
+    "decimal comma": (xml(thing("cat", "1,5", 1, 4, 8)), r"object 1 \(cat\): expected numbers"),
+    "infinite size": (xml(thing("cat", 1, 1, 8, 8), size=("inf", 16)), r"image: expected inf x 16 pixels"),
+    "huge size": (xml(thing("cat", 1, 1, 8, 8), size=(16, "9" * 400)), r"image: expected 16 x inf pixels"),
+    "negative size": (xml(thing("cat", 1, 1, 8, 8), size=(-16, 16)), r"image: expected -16 x 16 pixels"),
+    "long name": (xml(thing("x" * 10**6, 1, 1, 8, 8)),
+                  r"object 1: expected a class name of 1 to 200 characters, found 1000000: 'xxxxx"),
+    "long text": (xml(f"<object><name>cat</name><bndbox><xmin>{'1' * 10**6}</xmin></bndbox></object>"),
+                  r"object 1: expected name and bndbox, found name 'cat', xmin '111"),
+    "two lines": (xml(thing("cat\ndog", 1, 1, 8, 8)), r"object 1: expected a class name of one line, found 'cat\\n"),
 }  # fmt: skip
 
 
@@ -160,8 +183,9 @@ FAULTS = {
 def test_a_wrong_annotation_is_named_or_skipped(tmp_path, config, fault):
     annotation, reason = FAULTS[fault]
     path = str(tree(tmp_path / "in", devkit(**{"Annotations/c.xml": annotation})))
-    with pytest.raises(UserError, match=rf"1 unreadable files:\n  .*in/JPEGImages/c\.jpg: {reason}"):
+    with pytest.raises(UserError, match=rf"1 unreadable files:\n  .*in/JPEGImages/c\.jpg: {reason}") as error:
         build(config(source="voc", path=path, size=16), seed=0)
+    assert len(str(error.value)) < 1000
     images = build(config(source="voc", path=path, size=16, unreadable="skip"), seed=0)
     assert found(images.train) == known("abdef")
     assert images.num_skipped == 1
@@ -212,3 +236,102 @@ def test_what_is_wrong_with_the_whole(tmp_path, config, files, changes, message)
 def test_no_such_path(tmp_path, config):
     with pytest.raises(UserError, match=r"images\.path: .*none: no such folder or file"):
         build(config(source="voc", path=str(tmp_path / "none")), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("gbk", "猫"), ("GB2312", "猫"), ("gb18030", "猫"), ("big5", "貓"), ("Shift_JIS", "猫"), ("euc-kr", "개"),
+     ("utf-16", "猫"), ("utf-8", "猫"), ("iso-8859-1", "é"), ("windows-1251", "к")],
+)  # fmt: skip
+def test_encodings_of_annotations(tmp_path, config, encoding, name):
+    annotation = GBK.replace("gbk", encoding) + xml(thing(name, 1, 1, 4, 4)).decode()
+    path = str(tree(tmp_path / "in", devkit(**{"Annotations/c.xml": annotation.encode(encoding)})))
+    images = build(config(source="voc", path=path, size=16), seed=0)
+    assert images.class_names == ("cat", "dog", "tree", name)
+    assert found(images.train)["c"] == ([3], [(0, 0, 4, 4)])
+
+
+def test_why_there_is_no_object_in_any_file(tmp_path, config):
+    bad = {f"Annotations/{name}.xml": GBK.encode() + b"<annotation>\xff" for name in KNOWN}
+    path = str(tree(tmp_path / "in", devkit(**bad)))
+    with pytest.raises(UserError, match=r"found none in any; annotation: not XML \(Annotations/a\.xml: 'gbk' codec"):
+        build(config(source="voc", path=path, size=16), seed=0)
+
+
+@pytest.mark.parametrize("size", [(0, 0), ("", 16), ("unknown", 16), ("nan", "nan"), ("16.0", "16"), (15.6, 16.4)])
+def test_sizes_that_say_nothing_or_fit(tmp_path, config, size):
+    annotation = xml(thing("cat", 1, 1, 4, 4), size=size)
+    path = str(tree(tmp_path / "in", devkit(**{"Annotations/c.xml": annotation})))
+    assert found(build(config(source="voc", path=path, size=16), seed=0).train) == known("abcdef")
+
+
+def listed(tmp_path, config, lines, *more):
+    """The images that a list names in a devkit with `more` than a to f, of other shades."""
+    files = {f"JPEGImages/{name}.png": shade(100 + 10 * number, (16, 16)) for number, name in enumerate(more)}
+    files |= {f"Annotations/{name}.xml": xml(thing("cat", 1, 1, 4, 4)) for name in more}
+    section = config(source="voc", path=str(tree(tmp_path / "in", devkit(**files))), size=16, split="list")
+    (tmp_path / "in/ImageSets/Main/list.txt").write_bytes(lines)
+    values = shades(build(section, seed=0).train.pixels)
+    return sorted(([*KNOWN] + [""] * (10 - len(KNOWN)) + list(more))[value // 10] for value in values)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "ascii"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_encodings_and_line_ends_of_lists(tmp_path, config, encoding, end):
+    assert listed(tmp_path, config, f"a{end}{end}b  1{end}".encode(encoding)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-16"])
+def test_accents_in_lists(tmp_path, config, encoding):
+    assert listed(tmp_path, config, "a\né".encode(encoding), "é") == ["a", "é"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "more", "names"),
+    [
+        (b"img 1\nimg 2", ["img 1", "img 2"], ["img 1", "img 2"]),
+        (b"img 1\nimg 2", ["img", "img 1", "img 2"], ["img 1", "img 2"]),
+        (b"img 1  1\nimg 2 -1\na  0", ["img 1", "img 2"], ["a", "img 1", "img 2"]),
+        (b"img 1\na -1\nb 0", ["img", "img 1"], ["a", "b", "img"]),
+        (b"1\n-1", ["1", "-1"], ["-1", "1"]),
+        (b"a.jpg\nb.png\nc.JPG 1\nd.xml", [], ["a", "b", "c", "d"]),
+        (b"img 1.jpg\n", ["img", "img 1"], ["img 1"]),
+        (b"img.v1\n", ["img", "img.v1"], ["img.v1"]),
+        (b"JPEGImages/a.jpg\n./b\nJPEGImages\\c.jpg\n/data/VOC2012/JPEGImages/d.jpg", [], ["a", "b", "c", "d"]),
+        (
+            b"/JPEGImages/a.jpg /SegmentationClassAug/a.png\n/JPEGImages/b.jpg /SegmentationClassAug/b.png",
+            [],
+            ["a", "b"],
+        ),
+        (b"a\na.jpg\n./a\na\n", [], ["a"]),
+        (b"a\t1\nb\t-1\n", [], ["a", "b"]),
+        pytest.param(b"a" + b" " * 10**6 + b"1", [], ["a"], id="many blanks"),
+    ],
+)
+def test_what_a_line_names(tmp_path, config, lines, more, names):
+    assert listed(tmp_path, config, lines, *more) == names
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (b"\xff\xd8\xff", "expected a text file with the name of one image a line"),
+        ("貓".encode("big5"), "expected a text file"),
+        (b"\xff\xfe", "names no image"),
+        (b"\xef\xbb\xbf\r\n", "names no image"),
+        (b"a\nimg.v2", r"1 of its 2 images have no file in Annotations .*, e\.g\. img\.v2\.xml"),
+        pytest.param(b"a\n" + b"x" * 10**6, r"e\.g\. xxxx", id="long"),
+    ],
+)
+def test_lists_that_name_something_else(tmp_path, config, lines, message):
+    with pytest.raises(UserError, match=message) as error:
+        listed(tmp_path, config, lines, "img")
+    assert len(str(error.value)) < 1000
+
+
+def test_folders_that_are_called_as_files_are(tmp_path, config):
+    path = tree(tmp_path / "in", devkit(**{"JPEGImages/a.jpg": None, "Annotations/b.xml": None}))
+    (path / "JPEGImages/a.jpg").mkdir()
+    (path / "Annotations/b.xml").mkdir()
+    images = build(config(source="voc", path=str(path), size=16, unreadable="skip"), seed=0)
+    assert (found(images.train), images.num_skipped) == (known("cdef"), 1)
