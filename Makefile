@@ -14,8 +14,8 @@ demo: $(VENV)/installed  ## install, run the whole pipeline on the embedded data
 test: $(VENV)/installed-dev  ## linters aside, everything that CI checks, in a few minutes
 	python -m pytest
 
-test-all: $(VENV)/installed-dev  ## with the slow tests
-	python -m pytest -m "not gpu"
+test-all: $(VENV)/installed-dev  ## with the slow tests, and new examples for the property tests
+	HYPOTHESIS_PROFILE=random python -m pytest -m "not gpu"
 
 lint: $(VENV)/installed-dev
 	ruff format --check .

@@ -1,4 +1,8 @@
-"""Fixtures of every test: a seed, and no progress bars. pytest-socket keeps the network out (pyproject.toml)."""
+"""Fixtures of every test: a seed, and no progress bars. pytest-socket keeps the network out (pyproject.toml).
+
+Property tests draw the same examples every time, so that a green run says the same on every machine; with
+HYPOTHESIS_PROFILE=random, as `make test-all` and the nightly run set it, they draw new ones.
+"""
 
 import os
 
@@ -12,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from selfguide.core.config import parse, read_yaml
 from selfguide.denoiser.config import DenoiserConfig
@@ -19,6 +24,10 @@ from selfguide.denoiser.config import DenoiserConfig
 ROOT = Path(__file__).parents[1]
 
 os.environ["SELFGUIDE_PROGRESS"] = "0"
+
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 @pytest.fixture(autouse=True)
