@@ -25,7 +25,7 @@ def whole_keys(draw, low=-3, high=3):
     return grid, draw(arrays(np.int64, shape, elements=st.integers(low, high)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(whole_keys(), st.integers(1, 40))
 def test_lost_is_its_definition(case, k_patches):
     grid, keys = case
@@ -36,7 +36,7 @@ def test_lost_is_its_definition(case, k_patches):
     assert {tuple(cell) for cell in np.argwhere(found.mask).tolist()} == cells
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(whole_keys(1, 4))
 def test_keys_that_all_agree_are_one_object(case):
     grid, keys = case
@@ -45,7 +45,7 @@ def test_keys_that_all_agree_are_one_object(case):
     assert found.fallback == (len(keys) == 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(whole_keys(), st.integers(-6, 6), st.data())
 def test_lost_heeds_neither_scale_nor_rotation_of_the_keys(case, power, data):
     """Dot products are all that counts: channels may swap or change sign, and all keys grow alike."""
@@ -57,7 +57,7 @@ def test_lost_heeds_neither_scale_nor_rotation_of_the_keys(case, power, data):
     assert (one.box, one.seed, one.fallback) == (two.box, two.seed, two.fallback)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(whole_keys())
 def test_a_transposed_image_has_the_transposed_mask_where_the_seed_is_the_same(case):
     (rows, columns), keys = case
@@ -68,7 +68,7 @@ def test_a_transposed_image_has_the_transposed_mask_where_the_seed_is_the_same(c
     np.testing.assert_array_equal(one.mask, two.mask.T)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(whole_keys(), st.integers(1, 96), st.integers(1, 96))
 def test_padding_changes_the_far_ends_alone(case, height, width):
     grid, keys = case
@@ -80,13 +80,13 @@ def test_padding_changes_the_far_ends_alone(case, height, width):
     assert clipped.box[1] < clipped.box[3]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(whole_keys(-2, 2))
 def test_token_cut_is_its_definition(case):
     compare(case[1], case[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(whole_keys(-2, 2))
 def test_token_cut_gives_a_box_in_any_case(case):
     grid, keys = case

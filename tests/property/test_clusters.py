@@ -26,7 +26,7 @@ def cases(draw):
     return features.astype(np.float32), draw(st.integers(1, n)), draw(st.integers(0, 2**31 - 1))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cases())
 def test_every_image_gets_one_of_k_clusters_and_sizes_add_up(case):
     features, k, seed = case
@@ -38,7 +38,7 @@ def test_every_image_gets_one_of_k_clusters_and_sizes_add_up(case):
     assert 0 <= result.inertia <= 4 * len(features)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cases())
 def test_the_same_seed_gives_the_same_bytes(case):
     first, second = run(*case), run(*case)
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_bytes(case):
     assert first.inertia == second.inertia
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cases(), st.integers(0, 1000))
 def test_the_length_of_a_feature_does_not_matter(case, stretch_seed):
     features, k, seed = case
@@ -57,7 +57,7 @@ def test_the_length_of_a_feature_does_not_matter(case, stretch_seed):
     np.testing.assert_array_equal(stretched.ids, run(features, k, seed).ids)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 3)), min_size=2, max_size=60), st.permutations(range(6)))
 def test_agreement_does_not_depend_on_names(pairs, names):
     ids, labels = (np.array(column, np.int32) for column in zip(*pairs, strict=True))

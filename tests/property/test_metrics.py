@@ -13,7 +13,7 @@ from selfguide.metrics.manifold import manifold_scores
 from selfguide.metrics.nearest import nearest_neighbours
 
 seeds = st.integers(0, 2**32 - 1)
-some = settings(max_examples=25, deadline=None)
+some = settings(max_examples=25)
 
 
 def draw(seed: int, num: int, width: int) -> np.ndarray:

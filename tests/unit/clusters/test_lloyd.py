@@ -94,7 +94,7 @@ def test_points_not_fitted_on_change_nothing_until_they_are_assigned():
     assert run.inertia() == pytest.approx(distances.min(1).sum(), rel=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10_000),
     st.sampled_from([1, 2, 3, 5, 100, 1024, 1025, 2100]),

@@ -54,7 +54,7 @@ def test_arrays(tmp_path, name):
     np.testing.assert_array_equal(load_images(str(path), "--real"), IMAGES)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), height=st.integers(1, 12), width=st.integers(1, 12), num=st.integers(2, 5))
 def test_any_size_from_files_and_from_an_array(data, height, width, num):
     images = data.draw(arrays(np.uint8, (num, height, width, 3)))

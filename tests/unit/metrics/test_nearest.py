@@ -21,7 +21,7 @@ def sorted_loop(queries: np.ndarray, points: np.ndarray, num: int, exclude_self:
     return np.sqrt(np.take_along_axis(squares, order, axis=1)), order
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 20), st.integers(6, 20), st.integers(1, 5), st.booleans())
 def test_equals_a_stable_sort_whatever_the_tile(seed, m, n, num, exclude_self):
     points = few_values(seed, n)
