@@ -9,6 +9,7 @@ from selfguide.clusters.kmeans import kmeans
 from selfguide.clusters.metrics import measure
 from selfguide.clusters.picture import draw_clusters
 from selfguide.core.artifact import write_json
+from selfguide.core.errors import UserError
 from selfguide.core.stage import parser, run
 from selfguide.features.artifact import Features
 from selfguide.images.artifact import ImageSet
@@ -28,7 +29,12 @@ def main() -> None:
     ).parse_args()
     params = load_params(args.params)
     config = params.clusters
-    features = Features.load(args.features)
+    features, train = Features.load(args.features), ImageSet.load(args.images).train
+    if len(features.features) != len(train):
+        raise UserError(
+            f"{args.features}: {len(features.features)} features, {args.images} has {len(train)} images; run"
+            " `dvc repro features`"
+        )
     result = kmeans(
         features.features,
         params.k,
@@ -42,7 +48,6 @@ def main() -> None:
     )
     clusters.save(args.out, features=features.digest)
 
-    train = ImageSet.load(args.images).train
     write_json(args.metrics, measure(result, train.main_labels))
     picture = draw_clusters(train.pixels, clusters, config.picture_rows, config.picture_columns)
     save_picture(args.picture, picture)

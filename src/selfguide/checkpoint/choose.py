@@ -22,7 +22,7 @@ from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.evaluate import evaluate
 from selfguide.samples.conditions import draw_conditions
 from selfguide.samples.config import SamplesConfig
-from selfguide.samples.generate import fill_samples
+from selfguide.samples.generate import check_same_task, fill_samples
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def choose(
     if config.choice == "last":
         copy_denoiser(final, out, weak, choice="last")
         return
+    check_same_task(final, condition)
     settings = samples.model_copy(update={"num_images": config.num_images, "num_steps": config.num_steps})
     scores: dict[int, float] = {}
     scratch = scratch_folder("checkpoint", denoiser=final.digest)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from selfguide.core.artifact import Array
+from selfguide.core.artifact import Array, reserve
 from selfguide.core.errors import UserError
 from selfguide.images.arrays import arrays_of, check_images
 from selfguide.images.artifact import Pixels
@@ -130,7 +130,8 @@ def _allocate(where: str, shape: tuple[int, ...]) -> Pixels:
         return np.zeros(shape, dtype=np.uint8)
     _check_space(where, num_bytes)
     with tempfile.TemporaryFile() as file:  # the mapping outlives the file's handle
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+        reserve(file.fileno(), num_bytes, tempfile.gettempdir())
+        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
 
 
 def _check_space(where: str, num_bytes: int) -> None:

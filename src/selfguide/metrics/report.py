@@ -18,6 +18,7 @@ import numpy as np
 
 from selfguide.condition.artifact import Condition
 from selfguide.core.artifact import Array
+from selfguide.core.errors import UserError
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.evaluate import score_seeds
 from selfguide.metrics.extract import extract
@@ -74,6 +75,12 @@ def report(
         UserError: images of another size than the reference's, fewer than 2, or not uint8; a floor for other settings.
     """
     reference = Reference.load(reference_folder)
+    num_train = max(len(real.train) for real in reference.spaces.values())
+    if len(condition.ids) < num_train:
+        raise UserError(
+            f"data/condition: {len(condition.ids)} ids, data/reference has {num_train} train images: they are those of"
+            " other images; run `dvc repro condition reference`"
+        )
     networks = {name: build_network(name, reference.backbone) for name in reference.spaces}
     fakes = {
         name: extract(network, pixels, config.batch_size, {"use": "samples"}) for name, network in networks.items()

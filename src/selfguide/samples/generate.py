@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from selfguide.annotations.artifact import save_signal
 from selfguide.condition.artifact import Condition
 from selfguide.core.artifact import write_meta
+from selfguide.core.errors import UserError
 from selfguide.core.rows import fill_rows
 from selfguide.core.scratch import digest_code, scratch_folder
 from selfguide.core.target import replacing
@@ -94,8 +95,10 @@ def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, conf
         Whether this is rank 0, which wrote it.
 
     Raises:
-        UserError: ids, boxes or settings out of range, or no weak model where one is asked for.
+        UserError: the condition is that of another guidance; ids, boxes or settings out of range, or no weak model
+            where one is asked for.
     """
+    check_same_task(denoiser, condition)
     seeds = range(seed, seed + config.num_seeds)
     conditions = Conditions.concatenate(
         [draw_conditions(condition, config.num_images, each, config.ids, config.boxes) for each in seeds]
@@ -117,6 +120,20 @@ def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, conf
         shapes = save_signal(temporary, conditions.ids, conditions.boxes)
         write_meta(temporary, KIND, num_images=len(conditions), **facts, **shapes)
     return True
+
+
+def check_same_task(denoiser: Denoiser, condition: Condition) -> None:
+    """Refuse to draw conditions for a denoiser that was trained on others: an id would stand for something else.
+
+    Raises:
+        UserError: they differ in guidance or number of ids.
+    """
+    trained = (denoiser.guidance, denoiser.network["num_ids"])
+    if trained != (condition.guidance, condition.num_ids):
+        raise UserError(
+            f"data/condition: expected guidance {trained[0]} with {trained[1]} ids, as {denoiser.meta.folder} was"
+            f" trained on, found {condition.guidance} with {condition.num_ids}; run `dvc repro condition denoiser`"
+        )
 
 
 #: Conditions, and samples of each, in the picture of boxed guidance.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from selfguide.condition.artifact import Condition
+from selfguide.core.errors import UserError
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.extract import extract
 from selfguide.metrics.floor import build_floors, compute_floor, save_floors
@@ -93,3 +94,8 @@ def test_the_floor_is_that_of_the_reference(made):
     found = made(images(20, 5), IDS[:20])
     real = RealFeatures(extract(Stub(), TRAIN, 8, {}), extract(Stub(), HELDOUT, 8, {}))
     assert compute_floor(real, CONFIG, 20).scores.items() <= found.scores.items()
+
+
+def test_a_condition_of_other_images(made):
+    with pytest.raises(UserError, match="data/condition: 59 ids, data/reference has 60 train images"):
+        made(TRAIN, IDS, ids=IDS[:59])

@@ -20,7 +20,7 @@ def write_model(folder: Path, seed: int = 0, num_ids: int = 3, **network_changes
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
     facts = {"network": network, "schedule": "cosine", "num_timesteps": 100, "prediction": "v", "step": 1,
-             "guidance": "self_labeled"}  # fmt: skip
+             "guidance": "self_boxed" if "mask_channels" in network_changes else "self_labeled"}  # fmt: skip
     with replacing(folder, KIND) as temporary:
         write_denoiser(temporary, Weights(ema=module.state_dict(), raw=module.state_dict()), facts)
     return Denoiser.load(folder)

@@ -183,3 +183,10 @@ def test_pictures_are_drawn_whatever_the_counts(tmp_path):
 def test_arrays_are_plain(denoiser, scratch_root):
     generate(denoiser, CONDITION, 1.0, 0, _config(num_images=3), scratch_root / "samples")
     assert open_memmap(scratch_root / "samples/images.npy", mode="r").dtype == np.uint8
+
+
+@pytest.mark.parametrize(("guidance", "num_ids"), [("ground_truth_label", 3), ("self_labeled", 4)])
+def test_conditions_of_another_guidance_are_refused(denoiser, scratch_root, guidance, num_ids):
+    condition = make_condition(Annotation(guidance, IDS, num_ids), 0.0, 0)
+    with pytest.raises(UserError, match=rf"expected guidance self_labeled with 3 ids.*found {guidance} with {num_ids}"):
+        generate(denoiser, condition, 2.0, 7, _config(), scratch_root / "samples")
