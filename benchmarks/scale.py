@@ -106,6 +106,8 @@ def write_params(path: Path, args: argparse.Namespace, num: int) -> None:
     params["clusters"] |= {"num_iterations": args.iterations, "num_redo": 1}
     params["denoiser"] = read_yaml(ROOT / "presets/tiny.yaml")["denoiser"]
     params["denoiser"] |= {"max_steps": args.steps, "warmup_steps": 0, "decay_steps": 0, "batch_size": 32}
+    params["denoiser"]["attention_resolutions"] = []
+    params["reference"]["num_heldout"] = None
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
@@ -129,7 +131,8 @@ def measure(args: argparse.Namespace, num: int) -> list[str]:
         write_imagenet(folder / "raw", num, args.size)
     few = {"source": "scenes", "path": None, "num_train": args.backbone_images}
     params = read_yaml(folder / "params.yaml")
-    (folder / "few.yaml").write_text(yaml.safe_dump({**params, "images": params["images"] | few}))
+    few_params = {**params, "images": params["images"] | few, "k": min(args.k, args.backbone_images)}
+    (folder / "few.yaml").write_text(yaml.safe_dump(few_params))
     run(folder, "images", "--params", "few.yaml", "--out", "data/few", "--picture", "few.png")
     arguments = {"backbone": ("--images", "data/few"), "annotations": ("--guidance", "self_labeled")}
     rows = []

@@ -3,21 +3,24 @@
 This module only checks; each stage's results depend on its own section and dials alone.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from selfguide.backbone.config import BackboneConfig
-from selfguide.boxes.config import BoxesConfig
+from selfguide.backbone.config import PATCH_SIZES, BackboneConfig
+from selfguide.boxes.config import KEYLESS, BoxesConfig
 from selfguide.checkpoint.config import CheckpointConfig
 from selfguide.clusters.config import ClustersConfig
-from selfguide.core.config import StrictModel, parse, read_yaml
+from selfguide.core.config import Guidance, StrictModel, nearest, parse, read_yaml
 from selfguide.core.errors import UserError
 from selfguide.denoiser.config import DenoiserConfig
+from selfguide.denoiser.layout import LAYOUT_KEYS, faults, lay_out
 from selfguide.features.config import FeaturesConfig
-from selfguide.images.config import ImagesConfig
+from selfguide.images.config import NUM_CLASSES, WITH_BOXES, ImagesConfig
 from selfguide.metrics.config import MetricsConfig
+from selfguide.metrics.keys import criteria
 from selfguide.reference.config import ReferenceConfig
 from selfguide.samples.conditions import as_boxes
 from selfguide.samples.config import SamplesConfig
@@ -30,7 +33,7 @@ class Params(StrictModel):
     """What guides the denoiser."""
     k: Annotated[int, Field(ge=1, le=10_000)]
     """Number of k-means clusters."""
-    w: float
+    w: Guidance
     """Guidance strength: 0 = unconditional, 1 = conditional, above 1 = guided."""
     corruption: Annotated[float, Field(ge=0, le=1)]
     """Share of the images whose ids and boxes are permuted."""
@@ -55,40 +58,192 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         UserError: names every wrong key.
     """
     params = parse(Params, read_yaml(path), str(path))
-    if params.samples.num_steps > params.denoiser.num_timesteps:
-        raise _too_many(path, "samples", params.samples.num_steps, params.denoiser.num_timesteps)
-    if params.checkpoint.num_steps > params.denoiser.num_timesteps:
-        raise _too_many(path, "checkpoint", params.checkpoint.num_steps, params.denoiser.num_timesteps)
-    params.metrics.check_num_samples(params.samples.num_images, f"{path}: samples.num_images")
-    if params.checkpoint.choice == "best":
-        params.metrics.check_num_samples(params.checkpoint.num_images, f"{path}: checkpoint.num_images")
-    _check_weak_model(params, path)
-    _check_boxes(params, path)
+    found = [f"{path}: {fault}" for check in CHECKS for fault in check(params)]
+    if found:
+        raise UserError("\n".join(found))
     return params
 
 
-def _too_many(path: str | Path, section: str, steps: int, most: int) -> UserError:
-    return UserError(f"{path}: {section}.num_steps: {steps} is more than denoiser.num_timesteps = {most}")
+# What sections say about one another. Each check yields a sentence for each fault, which begins with the key. Only what
+# the run will use is looked at: a backbone, say, that no guidance asks for may be anything.
 
 
-def _check_boxes(params: Params, path: str | Path) -> None:
+def _guidance_and_images(params: Params) -> Iterator[str]:
+    source, guidance = params.images.source, params.guidance
+    if guidance == "ground_truth_boxed" and source not in WITH_BOXES:
+        yield (
+            f"guidance: ground_truth_boxed needs boxes, which images.source {source} never has; use one of"
+            f" {', '.join(WITH_BOXES)}, or guidance: self_boxed"
+        )
+    if guidance.startswith("ground_truth") and source == "arrays" and str(params.images.path).lower().endswith(".npy"):
+        yield (
+            f"guidance: {guidance} needs labels, which a .npy (images.path) does not hold; use a .npz with images and"
+            " labels, or guidance: self_labeled"
+        )
+
+
+def _k_and_images(params: Params) -> Iterator[str]:
+    num = params.images.num_rows
+    if _is_self_guided(params) and num is not None and params.k > num:
+        yield f"k: expected at most {num}, the training images (images.num_train x images.num_views), found {params.k}"
+
+
+def _picture_and_images(params: Params) -> Iterator[str]:
+    rows, columns = min(params.k, params.clusters.picture_rows), params.clusters.picture_columns
+    pixels = rows * columns * max(params.images.size, 64) ** 2
+    if _is_self_guided(params) and pixels > 1_000_000_000:
+        yield (
+            f"clusters.picture_rows: {rows} rows of {columns} images are a picture of {pixels} pixels; expected at most"
+            " 1000000000; lower picture_rows or picture_columns"
+        )
+
+
+def _backbone_and_images(params: Params) -> Iterator[str]:
+    backbone, patch = params.backbone, params.backbone.patch_size
+    key, side = "backbone.input_size", backbone.input_size
+    if side is None and backbone.variant == "dino_vit":  # a published network has a size of its own
+        key, side = "images.size", params.images.size
+    if _is_self_guided(params) and patch is not None and side is not None and side % patch:
+        remedy = " or backbone.dino.patch_size" if backbone.variant == "dino_vit" else ""
+        yield f"{key}: {side} is not a multiple of {patch}, the patches of {backbone.variant}; change it{remedy}"
+
+
+def _boxes_and_backbone(params: Params) -> Iterator[str]:
+    method, variant = params.boxes.method, params.backbone.variant
+    if params.guidance == "self_boxed" and method not in KEYLESS and params.backbone.patch_size is None:
+        valid = ["dino_vit", *PATCH_SIZES]
+        yield (
+            f"backbone.variant: boxes.method {method} needs a vision transformer, found {variant}; use one of"
+            f" {', '.join(valid)}"
+        )
+
+
+def _denoiser_and_images(params: Params) -> Iterator[str]:
+    config = params.denoiser.model_dump()
+    found = list(faults(params.images.size, config))
+    yield from found
+    sides = lay_out(params.images.size, **{key: config[key] for key in LAYOUT_KEYS}).sides
+    unknown = [side for side in params.denoiser.attention_resolutions if side not in sides]
+    if unknown and not found:
+        yield (
+            f"denoiser.attention_resolutions: no level has side {unknown[0]}; expected some of"
+            f" {', '.join(map(str, sides))} (images.size / denoiser.patch_size, and its halves), or []"
+        )
+
+
+def _steps_and_denoiser(params: Params) -> Iterator[str]:
+    most = params.denoiser.num_timesteps
+    for section, steps in (("samples", params.samples.num_steps), ("checkpoint", params.checkpoint.num_steps)):
+        if steps > most:
+            yield f"{section}.num_steps: {steps} is more than denoiser.num_timesteps = {most}"
+
+
+def _checkpoint_and_denoiser(params: Params) -> Iterator[str]:
+    every, last = params.denoiser.snapshot_every_steps, params.denoiser.max_steps
+    weak = params.checkpoint.weak_model
+    if params.samples.guiding == "weak_model" and weak is None:
+        yield "samples.guiding: weak_model needs checkpoint.weak_model, found null"
+    if isinstance(weak, int) and (every is None or weak % every or weak >= last):
+        yield (
+            f"checkpoint.weak_model: step {weak} has no snapshot; expected a multiple of"
+            f" denoiser.snapshot_every_steps = {'null' if every is None else every} below denoiser.max_steps = {last}"
+        )
+        return
+    first = weak if isinstance(weak, int) else 0  # candidates come after the weak model
+    if params.checkpoint.choice == "best" and (every is None or first + every >= last):
+        why = "is null" if every is None else f"= {every} gives no snapshot between step {first} and the last, {last}"
+        yield (
+            f"checkpoint.choice: best has only the last weights to choose from: denoiser.snapshot_every_steps {why};"
+            " set a smaller number, or checkpoint.choice: last"
+        )
+
+
+def _metric_and_reference(params: Params) -> Iterator[str]:
+    metric = params.checkpoint.metric
+    valid = list(criteria(params.reference.networks, heldout=params.images.num_heldout > 0))
+    if params.checkpoint.choice == "best" and metric not in valid:
+        yield (
+            f"checkpoint.metric: unknown value {metric[:100]!r}; valid with reference.networks and images.num_heldout"
+            f" as they are: {', '.join(valid)}{nearest(metric, valid)}"
+        )
+
+
+def _reference_and_images(params: Params) -> Iterator[str]:
+    for key, there in (("num_train", params.images.num_rows), ("num_heldout", params.images.num_heldout)):
+        asked = getattr(params.reference, key)
+        if there is not None and asked is not None and asked > there:
+            yield (
+                f"reference.{key}: {asked} asked for, and images.{key} gives {there}; set it to null, which takes all"
+                f" there are, or raise images.{key}"
+            )
+        elif there == 1:
+            least = "0, or at least 2" if key == "num_heldout" else "at least 2"
+            yield f"images.{key}: expected {least} images for the reference, found 1"
+
+
+def _metrics_and_sizes(params: Params) -> Iterator[str]:
+    metrics = params.metrics
+    drawn = {"samples.num_images": params.samples.num_images}
+    if params.checkpoint.choice == "best":
+        drawn["checkpoint.num_images"] = params.checkpoint.num_images
+    for key, num in drawn.items():
+        try:
+            metrics.check_num_samples(num, key)
+        except UserError as error:
+            yield str(error)
+    num_real = params.reference.num_train or params.images.num_rows
+    if num_real is not None and num_real <= metrics.nearest_k:
+        yield (
+            f"metrics.nearest_k: expected less than {num_real}, the training images of the reference, found"
+            f" {metrics.nearest_k}; lower it, or take more (reference.num_train, images.num_train)"
+        )
+
+
+def _ids_and_guidance(params: Params) -> Iterator[str]:
+    sets = [(each,) if isinstance(each, int) else each for each in params.samples.ids or ()]
+    largest = max((number for each in sets for number in each), default=-1)
+    num = params.k if _is_self_guided(params) else NUM_CLASSES.get(params.images.source)
+    if params.guidance == "none" and largest >= 0:
+        yield f"samples.ids: guidance none has no ids, found {largest}; set samples.ids to null"
+    elif num is not None and largest >= num:
+        yield f"samples.ids: guidance {params.guidance} has ids 0 to {num - 1}, found {largest}"
+    elif params.guidance == "self_boxed" and params.samples.boxes is None:
+        for each in [each for each in sets if len(set(each)) != 1][:1]:
+            yield (
+                "samples.ids: a box is drawn from the training images of the same ids, which have one each, found"
+                f" {list(each[:10])}; give one id an image, or samples.boxes"
+            )
+
+
+def _boxes_and_guidance(params: Params) -> Iterator[str]:
     if params.samples.boxes is None:
         return
     if not params.guidance.endswith("_boxed"):
-        raise UserError(f"{path}: samples.boxes: guidance {params.guidance} has no boxes; set samples.boxes to null")
+        yield f"samples.boxes: guidance {params.guidance} has no boxes; set samples.boxes to null"
+        return
     try:
         as_boxes(params.samples.boxes, params.images.size)
     except UserError as error:
-        raise UserError(f"{path}: samples.{error}") from None
+        yield f"samples.{error}"
 
 
-def _check_weak_model(params: Params, path: str | Path) -> None:
-    weak, every = params.checkpoint.weak_model, params.denoiser.snapshot_every_steps
-    if params.samples.guiding == "weak_model" and weak is None:
-        raise UserError(f"{path}: samples.guiding: weak_model needs checkpoint.weak_model, found null")
-    if isinstance(weak, int) and (every is None or weak % every or weak >= params.denoiser.max_steps):
-        raise UserError(
-            f"{path}: checkpoint.weak_model: step {weak} has no snapshot; expected a multiple of"
-            f" denoiser.snapshot_every_steps = {'null' if every is None else every} below denoiser.max_steps ="
-            f" {params.denoiser.max_steps}"
-        )
+def _is_self_guided(params: Params) -> bool:
+    """Whether a backbone and clusters are made at all."""
+    return params.guidance.startswith("self_")
+
+
+CHECKS = (
+    _guidance_and_images,
+    _k_and_images,
+    _picture_and_images,
+    _backbone_and_images,
+    _boxes_and_backbone,
+    _denoiser_and_images,
+    _steps_and_denoiser,
+    _checkpoint_and_denoiser,
+    _metric_and_reference,
+    _reference_and_images,
+    _metrics_and_sizes,
+    _ids_and_guidance,
+    _boxes_and_guidance,
+)

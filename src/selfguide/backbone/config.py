@@ -1,10 +1,11 @@
 """The `backbone` section: which network turns images into features, and how it is trained if it is trained here."""
 
-from typing import Literal
+import re
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
-from selfguide.core.config import Precision, StrictModel
+from selfguide.core.config import FilePath, LearningRate, Precision, StrictModel, WeightDecay
 
 VariantName = Literal[
     "simclr_resnet18",
@@ -26,6 +27,12 @@ VariantName = Literal[
     "msn_vitb16",
     "simclr_resnet50",
 ]
+
+#: Published variants that are vision transformers: side of their patches, pixels.
+PATCH_SIZES: dict[str, int] = {
+    "msn_vitb16": 16,
+    **{name: int(found[1]) for name in get_args(VariantName) if (found := re.search(r"patch(\d+)_", name))},
+}
 
 
 class AugmentationConfig(StrictModel):
@@ -60,9 +67,9 @@ class DinoConfig(StrictModel):
     """Number of transformer blocks."""
     num_heads: int = Field(ge=1, le=64)
     """Attention heads; must divide `backbone.width`."""
-    num_prototypes: int = Field(ge=2)
+    num_prototypes: int = Field(ge=2, le=1_000_000)
     """Outputs of the projection head."""
-    teacher_temperature: float = Field(gt=0)
+    teacher_temperature: float = Field(ge=1e-4, le=1e4)
     """Temperature of the teacher's softmax; the student's is `backbone.temperature`."""
     teacher_momentum: float = Field(ge=0, lt=1)
     """First decay of the teacher's moving average; rises to 1 along a cosine."""
@@ -77,29 +84,34 @@ class BackboneConfig(StrictModel):
 
     variant: VariantName
     """Which network. `simclr_resnet18` and `dino_vit` are trained here on the images, unless `checkpoint` is given."""
-    checkpoint: str | None
+    checkpoint: FilePath | None
     """A local .safetensors, .pth, .pt, .ckpt or .pth.tar file of its weights; none are downloaded or trained then."""
     input_size: int | None = Field(ge=16, le=2048)
     """Side that images are resized to, pixels; null: the variant's own (the images' own, where trained here)."""
     width: int = Field(ge=4, le=2048)
     """`simclr_resnet18`: channels of the first stage (64 is ResNet-18), features have 8 times as many. `dino_vit`:
     embedding dimension, which is the features' dimension."""
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=1_000_000)
     """Passes over the images."""
-    batch_size: int = Field(ge=2)
+    batch_size: int = Field(ge=2, le=1_000_000)
     """Images per step over all ranks; at most the number of images is used."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: LearningRate
     """Peak rate of AdamW, after the warm-up; falls to 0 along a cosine."""
     warmup: float = Field(ge=0, lt=1)
     """Share of the steps over which the learning rate rises linearly."""
-    weight_decay: float = Field(ge=0)
+    weight_decay: WeightDecay
     """Of AdamW, on weight matrices and kernels only."""
-    temperature: float = Field(gt=0)
+    temperature: float = Field(ge=1e-4, le=1e4)
     """`simclr_resnet18`: of the NT-Xent loss. `dino_vit`: of the student's softmax."""
     precision: Precision
     """Precision of the forward and backward passes of a training."""
     augmentation: AugmentationConfig
     dino: DinoConfig
+
+    @property
+    def patch_size(self) -> int | None:
+        """Side of the patches, pixels; None: the variant is no vision transformer."""
+        return self.dino.patch_size if self.variant == "dino_vit" else PATCH_SIZES.get(self.variant)
 
     @model_validator(mode="after")
     def _heads(self) -> "BackboneConfig":

@@ -4,9 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from selfguide.core.config import Precision, StrictModel
+from selfguide.core.config import BatchSize, Precision, StrictModel
 
 MethodName = Literal["lost", "token_cut", "center", "random_area_matched"]
+
+#: Methods that look at no keys; the others need a vision transformer as backbone.
+KEYLESS: tuple[MethodName, ...] = ("center",)
 
 
 class BoxesConfig(StrictModel):
@@ -20,7 +23,7 @@ class BoxesConfig(StrictModel):
     input_size: int | None = Field(ge=16, le=4096)
     """Side that the shorter side is resized to for the backbone, pixels, aspect kept; null: not resized, as LOST. The
     more patches, the finer the box: small images gain from 14 patches a side and more."""
-    k_patches: int | None = Field(ge=1)
+    k_patches: int | None = Field(ge=1, le=1_000_000)
     """lost, random_area_matched: patches that may vote for the object; the paper's 100 was chosen at about 770 patches.
     null: an eighth of the patches."""
     subtract_mean_key: bool
@@ -30,7 +33,7 @@ class BoxesConfig(StrictModel):
     """token_cut: least cosine of two patches that belong together; the paper's is 0.2."""
     center_area: float = Field(gt=0, le=1)
     """center: the box's share of the image's area."""
-    batch_size: int = Field(ge=1)
+    batch_size: BatchSize
     """Images per rank and step; those of equal size run through the backbone together."""
     precision: Precision
     """Of the backbone; dot products of keys are float32 in any case."""

@@ -20,6 +20,7 @@ from selfguide.core.target import replacing
 from selfguide.denoiser.artifact import Denoiser, copy_denoiser
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.evaluate import evaluate
+from selfguide.metrics.keys import CRITERIA
 from selfguide.samples.conditions import draw_conditions
 from selfguide.samples.config import SamplesConfig
 from selfguide.samples.generate import check_same_task, fill_samples
@@ -76,17 +77,18 @@ def choose(
         found = evaluate(np.load(images / "images.npy", mmap_mode="r"), reference, metrics)
         if found is None:
             continue
-        if config.metric not in found:
+        known = sorted(found.keys() & CRITERIA.keys())
+        if config.metric not in known:
             raise UserError(
-                f"checkpoint.metric: unknown '{config.metric}'; known: {', '.join(sorted(found))}"
-                f"{nearest(config.metric, list(found))}"
+                f"checkpoint.metric: unknown '{config.metric}'; known: {', '.join(known)}"
+                f"{nearest(config.metric, known)}"
             )
         scores[snapshot.step] = found[config.metric]
         log.info("checkpoint: step %d, %s %.4f", snapshot.step, config.metric, found[config.metric])
     if not scores:
         return
     discard(scratch)
-    best = min(scores, key=lambda step: scores[step])
+    best = CRITERIA[config.metric](scores, key=lambda step: scores[step])
     chosen = next(snapshot for snapshot in final.snapshots() if snapshot.step == best)
     table = {str(step): score for step, score in scores.items()}
     copy_denoiser(chosen, out, weak, choice="best", metric=config.metric, scores=table)

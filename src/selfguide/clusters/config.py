@@ -12,7 +12,7 @@ class ClustersConfig(StrictModel):
     """Lloyd iterations."""
     num_redo: int = Field(ge=1, le=1000)
     """Runs from different random centroids; the one of the lowest inertia is kept."""
-    max_points_per_centroid: int | None = Field(ge=1)
+    max_points_per_centroid: int | None = Field(ge=1, le=1_000_000_000)
     """Fit on a random subset of this many images per cluster; null: on all. (faiss alone would take 256 in silence.)"""
     picture_rows: int = Field(ge=1, le=1000)
     """Clusters shown in results/clusters.png, spread evenly over the sizes."""

@@ -1,19 +1,52 @@
-"""Strict configuration: YAML 1.2 scalars, no duplicate keys, and errors that name the key and the nearest valid one."""
+"""Strict configuration: no silent conversion, and errors that name the key and the nearest valid one."""
 
 import difflib
 import json
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from selfguide.core.errors import UserError
+from selfguide.core.yaml12 import load_yaml
+
+#: Characters of a value that a message repeats.
+_SHOWN = 200
+#: Problems that a message lists.
+_LINES = 50
+#: Bytes of a configuration that is read; ours have 6,000, and so many take PyYAML ten seconds.
+_MAX_BYTES = 1_000_000
 
 #: Lightning's names, and `auto`: bf16-mixed where the hardware multiplies bf16 faster than float32, else 32-true.
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+
+def _without_nul(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("a path has no NUL character")
+    return path
+
+
+# No run comes near these bounds: a slip of the keyboard is an error, and not memory that is not there or years of work.
+#: Images of a data set.
+NumImages = Annotated[int, Field(ge=1, le=1_000_000_000)]
+#: Images that are drawn.
+NumSamples = Annotated[int, Field(ge=1, le=10_000_000)]
+#: Images per step or call.
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+#: Steps of an optimiser, or between two events of a training.
+Steps = Annotated[int, Field(ge=1, le=1_000_000_000)]
+#: Of an optimiser whose steps are about as long as its rate; beyond 1 none has converged.
+LearningRate = Annotated[float, Field(gt=0, le=10)]
+#: Decoupled, in units of the learning rate.
+WeightDecay = Annotated[float, Field(ge=0, le=100)]
+#: Strength of guidance; it is multiplied with float32.
+MAX_W = 1_000_000
+Guidance = Annotated[float, Field(ge=-MAX_W, le=MAX_W)]
+#: Of a file or folder.
+FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_without_nul)]
 
 
 class StrictModel(BaseModel):
@@ -22,67 +55,44 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class _Yaml12Loader(yaml.SafeLoader):
-    """PyYAML reads YAML 1.1, where 1e-05 is a string and `no` is false. DVC writes and reads YAML 1.2; so do we."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise UserError(f"line {line}: the key '{key}' appears twice; keep one")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-for _tag, _pattern, _first in [
-    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
-    ("float", r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)$", "-+.0123456789"),
-    ("float", r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+."),
-    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
-]:
-    _Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
-
-
-def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(node.value)  # YAML 1.2: 010 is ten, not eight
-
-
-def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    return float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
-
-
-_Yaml12Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-_Yaml12Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
-
-
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML 1.2 mapping.
 
     Raises:
-        UserError: the file is missing, is not YAML, repeats a key, or is not a mapping.
+        UserError: the file is missing, no file or not UTF-8; not the YAML of a configuration, see
+            `selfguide.core.yaml12`; or not a mapping.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run from the project's root, or give --params")
+    text = _read_text(Path(path))
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Yaml12Loader)  # noqa: S506 (a SafeLoader)
+        value = load_yaml(text)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a mapping of keys to values, found {type(value).__name__}")
+        found = "nothing" if value is None else type(value).__name__
+        raise UserError(f"{path}: expected a mapping of keys to values, found {found}")
     return value
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; run from the project's root, or give --params")
+        if not path.is_file():
+            raise UserError(f"{path}: expected a file, found a {'folder' if path.is_dir() else 'pipe or device'}")
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path}: expected at most {_MAX_BYTES} bytes, found {path.stat().st_size}")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: expected text in UTF-8, found {error.reason} at byte {error.start}; save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def nearest(word: str, valid: list[str]) -> str:
     """Return "; did you mean 'x'?" for the closest valid word, or an empty string."""
-    found = difflib.get_close_matches(word, valid, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word[:_SHOWN], valid, n=1, cutoff=0.5)
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
@@ -99,29 +109,71 @@ def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
         # JSON mode, so that a YAML list is a fine tuple while "12" stays a bad int.
         return model.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        lines = [f"{where}: {_explain(model, problem)}" for problem in error.errors()]
-        raise UserError("\n".join(lines)) from None
-    except TypeError as error:  # json: a date, say
+        raise UserError("\n".join(f"{where}: {line}" for line in _explain_all(model, error.errors()))) from None
+    except (TypeError, ValueError, RecursionError) as error:  # json: a date, say, or a list that holds itself
         raise UserError(f"{where}: {error}") from None
 
 
-def _explain(model: type[StrictModel], problem: Any) -> str:
-    location = [part for part in problem["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    fields = _fields(model, location[:-1])
-    # A union adds its branch (int, str, list[str]) to the location; only real keys and list positions are shown.
-    shown = [p for i, p in enumerate(location) if isinstance(p, int) or i == 0 or p in _fields(model, location[:i])
-             or (problem["type"] == "extra_forbidden" and i == len(location) - 1)]  # fmt: skip
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in shown).lstrip(".")
-    found = json.dumps(problem["input"]) if problem["type"] != "missing" else ""
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key{nearest(str(location[-1]), list(fields))}"
-    if problem["type"] == "missing":
-        return f"{key}: missing; give it a value"
-    if problem["type"] == "literal_error":
-        valid = [str(v) for v in _literals(model, shown)]
-        return f"{key}: unknown value {found}; valid: {', '.join(valid)}{nearest(str(problem['input']), valid)}"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{key}: {message}, found {found if len(found) < 200 else found[:200] + '...'}" if key else message
+def _explain_all(model: type[StrictModel], problems: Sequence[Any]) -> list[str]:
+    """A line for each key with a problem; where there are very many, for the first of them."""
+    by_key: dict[tuple[Any, ...], list[Any]] = {}
+    for problem in problems:
+        by_key.setdefault(tuple(_real_keys(model, problem)), []).append(problem)
+    above = {key[:length] for key in by_key for length in range(len(key))}
+    lines = []
+    for key, found in by_key.items():
+        # A branch of a union that wants another type has nothing to say beside one that has the type, nor has a list of
+        # which only what is wrong inside of it is wrong.
+        telling = [each for each in found if not each["type"].endswith("_type") and each["type"] != "too_short"]
+        if telling or key not in above:
+            lines += _explain(model, key, telling or found)
+    more = len(lines) - _LINES
+    return lines if more <= 0 else [*lines[:_LINES], f"and {more} more"]
+
+
+def _real_keys(model: type[StrictModel], problem: Any) -> list[Any]:
+    """A union adds its branch (int, str, list[str]) to the location; only real keys and list positions are shown."""
+    location = _location(problem)
+    return [p for i, p in enumerate(location) if isinstance(p, int) or i == 0 or p in _fields(model, location[:i])
+            or (problem["type"] == "extra_forbidden" and i == len(location) - 1)]  # fmt: skip
+
+
+def _location(problem: Any) -> list[Any]:
+    return [part for part in problem["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+
+
+def _explain(model: type[StrictModel], keys: Sequence[Any], problems: Sequence[Any]) -> list[str]:
+    """Usually one line: what branches of a union say of one value is joined."""
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{_word(part)}" for part in keys).lstrip(".")
+    lines, messages = [], []
+    for problem in problems:
+        value, kind = problem["input"], problem["type"]
+        if kind == "extra_forbidden":
+            lines.append(f"{key}: unknown key{nearest(str(keys[-1]), list(_fields(model, list(keys[:-1]))))}")
+        elif kind == "missing":
+            lines.append(f"{key}: missing; give it a value")
+        elif kind == "literal_error":
+            valid = [str(v) for v in _literals(model, keys)]
+            lines.append(f"{key}: unknown value {_shown(value)}; valid: {', '.join(valid)}{nearest(str(value), valid)}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
+            messages.append(re.sub("^(Input|Tuple|List|String) ", "", message))
+    if messages:
+        value = problems[-1]["input"]
+        # A check of a whole section has said what it found.
+        is_section = isinstance(value, dict) and problems[-1]["type"] == "value_error"
+        found = "" if is_section else f", found {_shown(value)}"
+        lines.append(f"{key}{': ' if key else ''}{', or '.join(messages)}{found}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _word(key: str) -> str:
+    return (key if key.isprintable() else json.dumps(key))[:_SHOWN]
 
 
 def _fields(model: Any, location: list[Any]) -> dict[str, Any]:
@@ -138,7 +190,7 @@ def _unwrap(annotation: Any) -> Any:
     return options[0] if options else annotation
 
 
-def _literals(model: Any, location: list[Any]) -> Iterator[Any]:
+def _literals(model: Any, location: Sequence[Any]) -> Iterator[Any]:
     names = [part for part in location if isinstance(part, str)]
     for part in names[:-1]:
         model = _unwrap(model.model_fields[part].annotation)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from selfguide.denoiser.layout import NUM_GROUPS
 from selfguide.denoiser.norm import norm_silu
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
@@ -32,7 +33,7 @@ def zeroed(module: _Layer) -> _Layer:
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(32, channels), channels)
+    return nn.GroupNorm(min(NUM_GROUPS, channels), channels)
 
 
 class ResidualBlock(nn.Module):

@@ -3,7 +3,7 @@
 Shapes: B batch, C channels, H W side, M mask channels, E = time_width + guidance_width.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from selfguide.core.errors import UserError
 from selfguide.denoiser.blocks import Attention, GuidanceEmbedding, ResidualBlock, Stage, group_norm, sinusoid, zeroed
+from selfguide.denoiser.layout import Block, lay_out
 from selfguide.denoiser.norm import norm_silu
 
 
@@ -19,7 +20,7 @@ class ConcatUNet(nn.Module):
     """Predicts eps (or v) from a noisy image, its time step and its condition.
 
     Args:
-        image_size: side in pixels; must be divisible by patch_size * 2 ** (levels - 1).
+        image_size: side in pixels; see `selfguide.denoiser.layout.faults` for what goes with it.
         num_ids: K, the number of condition ids; 0 for no guidance.
         patch_size: pixels a side folded into channels (space to depth) around the network.
         base_channels, channel_multipliers, num_blocks, attention_resolutions, num_heads, dropout, time_width,
@@ -54,44 +55,25 @@ class ConcatUNet(nn.Module):
         self.guidance = GuidanceEmbedding(num_ids, guidance_width)
 
         self.pixels = 3 * patch_size**2
-        side, channels = image_size // patch_size, base_channels * channel_multipliers[0]
-        self.stem = nn.Conv2d(self.pixels + mask_channels * patch_size**2, channels, 3, padding=1)
+        layout = lay_out(image_size, patch_size, base_channels, channel_multipliers, num_blocks, attention_resolutions)
+        self.stem = nn.Conv2d(self.pixels + mask_channels * patch_size**2, layout.stem, 3, padding=1)
 
-        def stage(channels_in: int, channels_out: int, resample: str = "none") -> Stage:
-            attends = resample == "none" and side in attention_resolutions
-            block = ResidualBlock(channels_in, channels_out, dropout, resample)
-            return Stage(block, Attention(channels_out, num_heads) if attends else None)
+        def stages(blocks: Iterable[Block]) -> nn.ModuleList:
+            return nn.ModuleList(
+                Stage(
+                    ResidualBlock(block.channels_in, block.channels_out, dropout, block.resample),
+                    Attention(block.channels_out, num_heads) if block.attends else None,
+                )
+                for block in blocks
+            )
 
-        encoder, skips = [], [channels]
-        for level, multiplier in enumerate(channel_multipliers):
-            for _ in range(num_blocks):
-                encoder.append(stage(channels, base_channels * multiplier))
-                channels = base_channels * multiplier
-                skips.append(channels)
-            if level < len(channel_multipliers) - 1:
-                encoder.append(stage(channels, channels, "down"))
-                side //= 2
-                skips.append(channels)
-        middle = [
-            Stage(ResidualBlock(channels, channels, dropout), Attention(channels, num_heads)),
-            Stage(ResidualBlock(channels, channels, dropout), None),
-        ]
-        decoder = []
-        for level, multiplier in reversed(list(enumerate(channel_multipliers))):
-            for _ in range(num_blocks + 1):
-                decoder.append(stage(channels + skips.pop(), base_channels * multiplier))
-                channels = base_channels * multiplier
-            if level > 0:
-                side *= 2
-                decoder.append(stage(channels, channels, "up"))
-        self.encoder, self.middle, self.decoder = (nn.ModuleList(s) for s in (encoder, middle, decoder))
-        self.norm = group_norm(channels)
-        self.head = zeroed(nn.Conv2d(channels, self.pixels, 3, padding=1))
+        self.encoder, self.middle, self.decoder = map(stages, (layout.encoder, layout.middle, layout.decoder))
+        self.norm = group_norm(layout.stem)
+        self.head = zeroed(nn.Conv2d(layout.stem, self.pixels, 3, padding=1))
 
-        stages = [*encoder, *middle, *decoder]
-        self.context_widths = [2 * s.attention.norm.num_channels for s in stages if s.attention is not None]
+        self.context_widths = [2 * block.channels_out for block in layout.blocks if block.attends]
         # The FiLM projections of all blocks are one product.
-        self.film_widths = [2 * s.block.norm2.num_channels for s in stages]
+        self.film_widths = [2 * block.channels_out for block in layout.blocks]
         self.film = nn.Linear(time_width + guidance_width, sum(self.film_widths))
         self.activation_checkpointing = False
         self.to(memory_format=torch.channels_last)

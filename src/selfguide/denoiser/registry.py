@@ -8,16 +8,13 @@ from selfguide.core.config import nearest
 from selfguide.core.errors import UserError
 from selfguide.denoiser.concat import ConcatUNet
 from selfguide.denoiser.cross_attention import CrossAttentionUNet
+from selfguide.denoiser.layout import LAYOUT_KEYS, faults
 
 DENOISERS: dict[str, type[nn.Module]] = {"concat": ConcatUNet, "cross_attention": CrossAttentionUNet}
 
 #: Keys of the `denoiser` section that describe the network; the rest describes its training.
 NETWORK_KEYS = (
-    "patch_size",
-    "base_channels",
-    "channel_multipliers",
-    "num_blocks",
-    "attention_resolutions",
+    *LAYOUT_KEYS,
     "num_heads",
     "dropout",
     "time_width",
@@ -37,19 +34,16 @@ def build(config: dict[str, Any]) -> nn.Module:
         (B, M, H, W) where M > 0 => float (B, 3, H, W); and with `unrolled(t, c, mask=None)`, the same along a schedule.
 
     Raises:
-        UserError: unknown variant, or an image size that the levels do not divide.
+        UserError: unknown variant, or sizes that do not fit one another, see `selfguide.denoiser.layout.faults`.
     """
     settings = dict(config)
     variant = settings.pop("variant")
     if variant not in DENOISERS:
         known = sorted(DENOISERS)
         raise UserError(f"denoiser.variant: unknown '{variant}'; known: {', '.join(known)}{nearest(variant, known)}")
-    unit = settings["patch_size"] * 2 ** (len(settings["channel_multipliers"]) - 1)
-    if settings["image_size"] % unit:
-        raise UserError(
-            f"images.size: {settings['image_size']} is not a multiple of {unit} = denoiser.patch_size x 2 **"
-            " (levels - 1); change images.size, denoiser.patch_size or denoiser.channel_multipliers"
-        )
     settings["channel_multipliers"] = tuple(settings["channel_multipliers"])
     settings["attention_resolutions"] = tuple(settings["attention_resolutions"])
+    found = list(faults(settings["image_size"], settings))
+    if found:
+        raise UserError("\n".join(found))
     return DENOISERS[variant](**settings)

@@ -4,14 +4,29 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from selfguide.core.config import StrictModel
+from selfguide.core.config import FilePath, NumImages, StrictModel
 
 SourceName = Literal[
     "scenes", "digits", "image_folder", "voc", "coco", "cifar10", "cifar100", "imagenet32", "imagenet64", "arrays"
 ]
 Crop = Literal["center", "squash", "random"]
 
-Path = Annotated[str, Field(min_length=1)]
+#: Data sets that are the same everywhere: images to train on, and to hold out (None: these are split off the others).
+SIZES: dict[SourceName, tuple[int, int | None]] = {
+    "digits": (1797, None),
+    "cifar10": (50_000, 10_000),
+    "cifar100": (50_000, 10_000),
+    "imagenet32": (1_281_167, 50_000),
+    "imagenet64": (1_281_167, 50_000),
+}
+#: Sources whose number of classes is known without their files.
+NUM_CLASSES: dict[SourceName, int] = {
+    "scenes": 10, "digits": 10, "cifar10": 10, "cifar100": 100, "imagenet32": 1000, "imagenet64": 1000,
+}  # fmt: skip
+#: Sources that can have boxes.
+WITH_BOXES: tuple[SourceName, ...] = ("scenes", "voc", "coco")
+
+Path = FilePath
 Paths = Path | Annotated[tuple[Path, ...], Field(min_length=1)] | None
 
 
@@ -55,12 +70,21 @@ class ImagesConfig(StrictModel):
     """crop `random`: how often each training image is written, each time with another square. Else 1."""
     scene_objects: int = Field(ge=1, le=16)
     """scenes: the largest number of objects in an image. Else 1."""
-    num_train: int | None = Field(ge=1)
+    num_train: NumImages | None
     """Number of training images, drawn at random, before `num_views` multiplies them; null takes all that are not held
     out."""
-    num_heldout: int = Field(ge=0)
+    num_heldout: int = Field(ge=0, le=1_000_000_000)
     """Number of held-out images. cifar10 and cifar100 take them from their test set, imagenet32 and imagenet64 from
     their validation set."""
+
+    @property
+    def num_rows(self) -> int | None:
+        """Training images that are written, each view counted; None: it depends on files."""
+        num = self.num_train
+        if num is None and self.source in SIZES:
+            train, heldout = SIZES[self.source]
+            num = train - self.num_heldout if heldout is None else train
+        return None if num is None else num * self.num_views
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -85,11 +109,24 @@ class ImagesConfig(StrictModel):
             raise ValueError(f"download: only cifar10 and cifar100 are downloaded, not {self.source}; set it to false")
         if self.num_train is None and self.source == "scenes":
             raise ValueError("num_train: scenes has no end; set a number, e.g. 5000")
+        self._check_counts()
         self._check_annotated(annotated)
         self._check_crop(made_here)
         if self.scene_objects > 1 and self.source != "scenes":
             raise ValueError(f"scene_objects: source {self.source} draws no scenes; set it to 1")
         return self
+
+    def _check_counts(self) -> None:
+        train, heldout = SIZES.get(self.source, (None, None))
+        if train is None:
+            return
+        if heldout is not None and self.num_heldout > heldout:
+            raise ValueError(f"num_heldout: {self.source} has {heldout} images to hold out, found {self.num_heldout}")
+        split_off = self.num_heldout if heldout is None else 0
+        if (self.num_train or 1) + split_off > train:
+            found = "null" if self.num_train is None else self.num_train
+            both = f" beside num_heldout {split_off}" if split_off else ""
+            raise ValueError(f"num_train: {self.source} has {train} images, found {found}{both}")
 
     def _check_annotated(self, annotated: bool) -> None:
         for key in ("split", "heldout_split"):

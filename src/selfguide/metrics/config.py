@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from selfguide.core.config import StrictModel
+from selfguide.core.config import BatchSize, StrictModel
 from selfguide.core.errors import UserError
 
 NetworkName = Literal["inception", "efficientnet_lite0", "dinov2_vitb14", "dinov2_vitl14", "backbone"]
@@ -13,17 +13,17 @@ NetworkName = Literal["inception", "efficientnet_lite0", "dinov2_vitb14", "dinov
 class MetricsConfig(StrictModel):
     """How samples are scored. The networks are those of the `reference` section."""
 
-    batch_size: int = Field(ge=1)
+    batch_size: BatchSize
     """Images per forward of a feature network."""
-    nearest_k: int = Field(ge=1)
+    nearest_k: int = Field(ge=1, le=1_000_000)
     """Which neighbour sets the radius in precision, recall, density and coverage: 5 in the paper, 3 in ADM."""
-    num_nearest: int | None = Field(ge=2)
+    num_nearest: int | None = Field(ge=2, le=1_000_000_000)
     """Images on either side of those four scores: 5,000 in the paper, 10,000 in ADM; null: as many as both have."""
-    splits: int = Field(ge=1)
+    splits: int = Field(ge=1, le=1_000_000)
     """Splits of the Inception Score; 10 is the field's custom."""
-    kid_subsets: int | None = Field(ge=1)
+    kid_subsets: int | None = Field(ge=1, le=100_000)
     """Random subsets that KID averages over (100 is the field's custom); null: one exact estimate from all images."""
-    kid_subset_size: int = Field(ge=2)
+    kid_subset_size: int = Field(ge=2, le=20_000)
     """Images of either side per subset (1,000 is the field's custom), or all of the smaller side when it has fewer."""
 
     @model_validator(mode="after")

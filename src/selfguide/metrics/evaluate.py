@@ -14,6 +14,7 @@ For the network NET, with FD = `fid` for inception and `fd_NET` for any other:
 Beside them stand the same figures of real images: the `_floor` and `_real` keys of `metrics.floor`. With several seeds,
 each score is the mean over them, and `<key>_seed_sd` their standard deviation (divided by num_seeds - 1).
 Without held-out images the keys about them are absent, as is IS for a network without a classifier.
+Which of them a snapshot can be chosen by, and whether less or more is better, says `metrics.keys`.
 """
 
 from pathlib import Path

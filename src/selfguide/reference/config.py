@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator, model_validator
 
-from selfguide.core.config import StrictModel
+from selfguide.core.config import BatchSize, FilePath, StrictModel
 from selfguide.metrics.config import NetworkName
 
 
@@ -11,14 +11,14 @@ class ReferenceConfig(StrictModel):
 
     networks: list[NetworkName] = Field(min_length=1)
     """Feature networks; the metrics stage scores in each of them."""
-    backbone: str | None
+    backbone: FilePath | None
     """Folder of a backbone (models/backbone of some run) for the network `backbone`; null: none. It should not be the
     one that made the clusters; where it is, results/metrics.json says so."""
-    num_train: int | None = Field(ge=2)
+    num_train: int | None = Field(ge=2, le=1_000_000_000)
     """Train images to compare with, a random subset (image rows are in random order); null: all."""
-    num_heldout: int | None = Field(ge=2)
+    num_heldout: int | None = Field(ge=2, le=1_000_000_000)
     """The same for held-out images; null: all, also when there are none."""
-    batch_size: int = Field(ge=1)
+    batch_size: BatchSize
     """Images per forward of a feature network."""
 
     @field_validator("networks")

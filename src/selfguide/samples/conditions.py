@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from selfguide.condition.artifact import Condition
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.core.seeding import numpy_generator
+from selfguide.samples.arguments import numbers, shown
 
 #: One id an image, or a list of them.
 Ids = Sequence[int] | Sequence[Sequence[int]] | Sequence[int | Sequence[int]] | Array
@@ -81,23 +83,38 @@ def draw_conditions(
     return Conditions(ids, as_boxes(given_boxes)[turns % len(given_boxes)].astype(np.int16))
 
 
-def as_ids(ids: Ids) -> Array:
+def as_ids(ids: Ids, num_ids: int = 2**31) -> Array:
     """A list of ids, or of lists of ids, as int32 (M,) or (M, L) with -1 behind the shorter lists.
 
+    Args:
+        ids: 0..K-1, or -1 = null.
+        num_ids: K, where it is known; else what int32 holds.
+
     Raises:
-        UserError: empty, or not whole numbers.
+        UserError: empty, not whole numbers, or out of range.
     """
-    if not isinstance(ids, np.ndarray) and any(isinstance(each, Sequence) for each in ids):
-        lists = [list(each) if isinstance(each, Sequence) else [each] for each in ids]
-        width = max(1, *(len(each) for each in lists))
-        ids = np.array([[*each, *[-1] * (width - len(each))] for each in lists])
-    found = np.asarray(ids)
-    if found.ndim not in (1, 2) or not found.size or not np.issubdtype(found.dtype, np.integer):
-        raise UserError(
-            "ids: expected a list of whole numbers, or of lists of them for images of several, found"
-            f" {found.dtype} of shape {found.shape}"
-        )
+    expected = "a list of whole numbers, or of lists of them for images of several"
+    found = numbers("ids", _padded(ids), expected)
+    whole = found.dtype.kind in "iu" or all(isinstance(each, int) for each in found.reshape(-1).tolist())
+    if found.ndim not in (1, 2) or not whole:
+        raise UserError(f"ids: expected {expected}, found {found.dtype} of shape {found.shape}")
+    bad = found[(found < -1) | (found >= num_ids)]
+    if len(bad):
+        raise UserError(f"ids: expected -1 (null) to {num_ids - 1}, found {shown(bad.tolist()[0])}")
     return found.astype(np.int32)
+
+
+def _padded(ids: Any) -> Any:
+    """A list with lists in it as lists of one length, with -1 behind the shorter ones; anything else as it is."""
+
+    def is_list(each: Any) -> bool:
+        return isinstance(each, Sequence) and not isinstance(each, str | bytes) or getattr(each, "ndim", 0) == 1
+
+    if not isinstance(ids, Sequence) or not any(map(is_list, ids)):
+        return ids
+    lists = [list(each) if is_list(each) else [each] for each in ids]
+    width = max(1, *(len(each) for each in lists))
+    return [[*each, *[-1] * (width - len(each))] for each in lists]
 
 
 def as_boxes(boxes: Boxes, image_size: int | None = None) -> Array:
@@ -110,27 +127,24 @@ def as_boxes(boxes: Boxes, image_size: int | None = None) -> Array:
     Raises:
         UserError: not whole numbers, of another shape, inverted, empty, or outside of the image.
     """
-    found = np.asarray(boxes)
+    expected = "rows of x0, y0, x1, y1, (M, 4) or (M, O, 4)"
+    found = numbers("boxes", boxes, expected)
     if found.ndim == 2:
         found = found[:, None]
-    if found.ndim != 3 or found.shape[-1] != 4 or not found.size or found.dtype.kind not in "iuf":
-        raise UserError(
-            f"boxes: expected rows of x0, y0, x1, y1, (M, 4) or (M, O, 4), found {found.dtype} of shape {found.shape}"
-        )
-    if found.dtype.kind == "f" and not (np.isfinite(found).all() and (found == np.rint(found)).all()):
-        bad = found.reshape(-1, 4)[~(found == np.rint(found)).all(-1).reshape(-1)]
-        raise UserError(f"boxes: expected whole numbers of pixels, found {bad[0].tolist() if len(bad) else found}")
-    flat = found.reshape(-1, 4).astype(np.int64)
+    if found.ndim != 3 or found.shape[-1] != 4:
+        raise UserError(f"boxes: expected {expected}, found {found.dtype} of shape {found.shape}")
+    flat = found.reshape(-1, 4)
+    with np.errstate(invalid="ignore"):
+        fraction = flat % 1  # NaN for NaN and infinity
     size = np.iinfo(np.int16).max if image_size is None else image_size
     x0, y0, x1, y1 = flat.T
-    wrong = ((x0 < 0) | (y0 < 0) | (x1 > size) | (y1 > size) | (x0 >= x1) | (y0 >= y1)) & flat.any(axis=1)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise UserError(
-            f"boxes: box {row} is {flat[row].tolist()}; expected 0 <= x0 < x1 <= {size} and 0 <= y0 < y1 <= {size}, or"
-            " 0, 0, 0, 0 for no box"
-        )
-    return flat.reshape(found.shape)
+    wrong = ((x0 < 0) | (y0 < 0) | (x1 > size) | (y1 > size) | (x0 >= x1) | (y0 >= y1)) & (flat != 0).any(axis=1)
+    place = f"0 <= x0 < x1 <= {size} and 0 <= y0 < y1 <= {size}, or 0, 0, 0, 0 for no box"
+    for rows, what in ((fraction != 0).any(axis=1), "whole numbers of pixels"), (wrong, place):
+        if rows.any():
+            row = int(np.flatnonzero(rows)[0])
+            raise UserError(f"boxes: box {row} is [{', '.join(map(shown, flat[row].tolist()))}]; expected {what}")
+    return found.astype(np.int64)
 
 
 def _rows_with(condition: Condition, given: Array, num_images: int, seed: int) -> Array:

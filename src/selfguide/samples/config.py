@@ -1,13 +1,14 @@
 """The `samples` section of params.yaml. The guidance strength w is a top-level dial."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from selfguide.core.config import Precision, StrictModel
+from selfguide.core.config import NumSamples, Precision, Steps, StrictModel
 
-Positive = Annotated[int, Field(ge=1)]
-Id = Annotated[int, Field(ge=0)]
+MAX_BATCH = 1_000_000
+Id = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class SamplesConfig(StrictModel):
@@ -16,7 +17,7 @@ class SamplesConfig(StrictModel):
     sampler: Literal["ddim", "ddpm", "dpmpp_2m", "unipc", "heun"]
     """`ddim` (Song et al. 2021), ancestral `ddpm` (Ho et al. 2020), or a second-order solver of the probability flow
     ODE: `dpmpp_2m` (Lu et al. 2022), `unipc` (Zhao et al. 2023), `heun` (Karras et al. 2022)."""
-    num_steps: Positive
+    num_steps: Steps
     """Denoising steps, 1..T (paper: 250); a network call each, but for `heun`: 2 num_steps - 1."""
     eta: Annotated[float, Field(ge=0, le=1)]
     """Share of fresh noise per DDIM step; 0 = deterministic (the paper). The other samplers ignore it."""
@@ -26,9 +27,9 @@ class SamplesConfig(StrictModel):
     guiding: Literal["null_condition", "weak_model"]
     """What the conditional estimate is compared with: the null condition (the paper), or the estimate of
     checkpoint.weak_model under the same condition (autoguidance, Karras et al. 2024)."""
-    num_images: Positive
+    num_images: NumSamples
     """Images to draw for each seed (paper: 10,000)."""
-    num_seeds: Positive
+    num_seeds: Annotated[int, Field(ge=1, le=1000)]
     """Repeats of the whole draw, with the seeds seed, seed + 1, ...: the metrics give mean and standard deviation."""
     batch_size: int | Literal["auto"]
     """Images per call of the network; changes no image beyond rounding. `auto`: as many as a GPU is sure to hold."""
@@ -50,22 +51,23 @@ class SamplesConfig(StrictModel):
     @field_validator("batch_size")
     @classmethod
     def _positive(cls, size: int | Literal["auto"]) -> int | Literal["auto"]:
-        if size != "auto" and size < 1:
-            raise ValueError("expected auto or at least 1")
+        if size != "auto" and not 1 <= size <= MAX_BATCH:
+            raise ValueError(f"expected auto or 1 to {MAX_BATCH}")
         return size
 
     @field_validator("guidance_interval")
     @classmethod
     def _ordered(cls, interval: tuple[float, float] | None) -> tuple[float, float] | None:
-        return check_interval(interval)
+        if interval is not None:
+            check_interval(interval)
+        return interval
 
 
-def check_interval(interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    """The interval itself.
+def check_interval(interval: Sequence[float]) -> None:
+    """Refuse anything but 0 <= low < high.
 
     Raises:
-        ValueError: not 0 <= low < high.
+        ValueError: as said.
     """
-    if interval is not None and not 0 <= interval[0] < interval[1]:
+    if len(interval) != 2 or not 0 <= interval[0] < interval[1]:
         raise ValueError("expected null or [low, high] with 0 <= low < high")
-    return interval

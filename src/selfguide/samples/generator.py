@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 
 from selfguide.condition.mask import box_masks
 from selfguide.core.artifact import Array
-from selfguide.core.config import nearest
+from selfguide.core.config import MAX_W, nearest
 from selfguide.core.errors import UserError
 from selfguide.core.pixels import to_uint8
 from selfguide.core.workers import in_threads, num_parts
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.denoiser.schedule import alpha_bar
+from selfguide.samples.arguments import numbers, real_number, shown, whole_number
 from selfguide.samples.conditions import Boxes, Conditions, Ids, as_boxes, as_ids
-from selfguide.samples.config import SamplesConfig, check_interval
+from selfguide.samples.config import MAX_BATCH, SamplesConfig, check_interval
 from selfguide.samples.guidance import acts_at, guided_model
 from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
@@ -120,7 +121,10 @@ class Generator:
         """
         chosen, masks = self.signal(self._asked(ids, boxes))
         settings = Settings(w, sampler, num_steps, eta, clip, guidance_interval, guiding)
-        self.check_settings(settings)
+        settings = self.check_settings(settings)
+        seed = whole_number("seed", seed, -(2**63), 2**63 - 1)
+        first_index = whole_number("first_index", first_index, 0, 10**12)
+        batch_size = whole_number("batch_size", batch_size, 1, MAX_BATCH)
         device = next(self.network.parameters()).device
         indices = torch.arange(first_index, first_index + len(chosen))
         parts = []
@@ -132,7 +136,7 @@ class Generator:
         return np.concatenate(parts)
 
     def _asked(self, ids: Ids, boxes: Boxes | None) -> Conditions:
-        chosen = as_ids(ids)
+        chosen = as_ids(ids, self.num_ids)
         if boxes is None:
             return Conditions(chosen)
         placed = as_boxes(boxes, self.image_size)
@@ -152,11 +156,7 @@ class Generator:
         Raises:
             UserError: an id outside -1..K-1, a box outside of the image; boxes missing, or not of use.
         """
-        ids = as_ids(conditions.ids)
-        bad = ids[(ids < -1) | (ids >= self.num_ids)]
-        if len(bad):
-            raise UserError(f"ids: expected -1 (null) to {self.num_ids - 1}, found {int(bad[0])}")
-        chosen = torch.from_numpy(ids).long()
+        chosen = torch.from_numpy(as_ids(conditions.ids, self.num_ids)).long()
         if (conditions.boxes is not None) != self.boxed:
             raise UserError(
                 "boxes: this model is guided by boxes; give one an image (0, 0, 0, 0: none)"
@@ -168,20 +168,34 @@ class Generator:
         boxes = torch.from_numpy(as_boxes(conditions.boxes, self.image_size))
         return chosen, lambda start, stop: box_masks(boxes[start:stop], self.image_size)
 
-    def check_settings(self, settings: Settings) -> None:
+    def check_settings(self, settings: Settings) -> Settings:
         """Check the settings once for all batches, and say in the log where guidance never acts.
 
+        Returns:
+            the same, with numbers that are Python's own.
+
         Raises:
-            UserError: an unknown name, num_steps or an interval out of range, or a weak model that is not there.
+            UserError: an unknown name, a number out of range or none, or a weak model that is not there.
         """
         for key, found, known in (("sampler", settings.sampler, SAMPLERS), ("guiding", settings.guiding, GUIDING)):
-            if found not in known:
-                valid = ", ".join(known)
-                raise UserError(f"samples.{key}: unknown '{found}'; known: {valid}{nearest(found, list(known))}")
-        try:
-            interval = check_interval(settings.guidance_interval)
-        except ValueError as error:
-            raise UserError(f"samples.guidance_interval: {error}, found {settings.guidance_interval}") from None
+            if not isinstance(found, str) or found not in known:
+                near = nearest(found, list(known)) if isinstance(found, str) else ""
+                raise UserError(f"samples.{key}: unknown {shown(found)}; known: {', '.join(known)}{near}")
+        settings = replace(
+            settings,
+            w=real_number("w", settings.w, -MAX_W, MAX_W),
+            eta=real_number("samples.eta", settings.eta, 0, 1),
+            num_steps=whole_number("samples.num_steps", settings.num_steps, 1, len(self.abar)),
+        )
+        if not isinstance(settings.clip, bool | np.bool_):
+            raise UserError(f"samples.clip: expected true or false, found {shown(settings.clip)}")
+        interval = settings.guidance_interval
+        if interval is not None:
+            bounds = numbers("samples.guidance_interval", interval, "null or [low, high]")
+            try:
+                check_interval(bounds.astype(float).tolist() if bounds.ndim == 1 else ())
+            except (ValueError, OverflowError) as error:
+                raise UserError(f"samples.guidance_interval: {error}, found {shown(interval)}") from None
         if settings.guiding == "weak_model" and self.weak is None:
             raise UserError(
                 "samples.guiding: weak_model needs a weak model beside the checkpoint, and there is none: set"
@@ -194,6 +208,7 @@ class Generator:
                 "samples: none of the %d steps lies in samples.guidance_interval %s, so w = 1 throughout; their noise"
                 " levels are %.4g to %.4g", len(levels), list(interval or ()), noise[-2], noise[0],
             )  # fmt: skip
+        return settings
 
     @torch.no_grad()
     def sample_batch(

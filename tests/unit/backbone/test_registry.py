@@ -8,9 +8,10 @@ import torch
 from timm import get_pretrained_cfg
 from torch import nn
 
-from selfguide.backbone.config import VariantName
+from selfguide.backbone.config import BackboneConfig, VariantName
 from selfguide.backbone.pretrained import PRETRAINED, Pretrained
 from selfguide.backbone.registry import VARIANTS
+from selfguide.core.config import parse
 from selfguide.core.errors import UserError
 from tests.unit.backbone.configs import backbone_config
 
@@ -52,6 +53,13 @@ def test_input_size_can_be_changed(name):
     backbone = build(name, input_size=112)
     assert backbone.preprocessing.input_size == 112
     assert backbone(torch.zeros(1, 32, 32, 3, dtype=torch.uint8, device="meta")).shape == (1, backbone.width)
+
+
+@ALL
+def test_the_configuration_knows_which_are_vits_and_their_patches(name):
+    network = build(name).network
+    patch = network.patch_embed.patch_size[0] if name in VITS else None
+    assert parse(BackboneConfig, {**backbone_config().model_dump(), "variant": name}, "here").patch_size == patch
 
 
 @pytest.mark.parametrize("name", VITS)

@@ -160,6 +160,7 @@ def run_stage(monkeypatch, images: dict[str, Any], **boxes: Any) -> dict[str, An
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["images"] |= {"num_train": 7, "num_heldout": 0, **images}
     params["boxes"] |= boxes
+    params["k"], params["reference"]["num_heldout"] = 7, None  # of so few images
     with open("params.yaml", "w") as file:
         yaml.safe_dump(params, file)
     loaded = load_params("params.yaml")

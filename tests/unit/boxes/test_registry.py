@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from selfguide.boxes.config import KEYLESS
 from selfguide.boxes.registry import METHODS, Patches
 from tests.unit.boxes.conftest import boxes_config
 
@@ -26,6 +27,10 @@ def test_a_part_that_all_keys_share_hides_the_object_until_it_is_subtracted(meth
     assert find(0.0, False) == (box, False)
     assert find(5.0, False)[0] != box
     assert find(5.0, True) == (box, False)
+
+
+def test_the_configuration_knows_which_methods_look_at_keys():
+    assert set(KEYLESS) == {name for name, method in METHODS.items() if not method.needs_keys}
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

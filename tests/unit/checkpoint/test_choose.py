@@ -28,6 +28,21 @@ def test_best_is_the_smallest_metric_and_the_scores_are_kept(model, monkeypatch,
     assert meta["scores"] == dict(zip(["5", "10", "12"], scores, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("metric", "best"), [("precision_efficientnet_lite0", 10), ("is_inception", 10), ("kid_backbone_heldout", 5)]
+)
+def test_the_best_is_the_largest_or_the_smallest_as_the_score_is_meant(model, monkeypatch, metric, best):
+    left = [0.1, 0.9, 0.5]
+    monkeypatch.setattr(module, "evaluate", lambda *_: {metric: left.pop(0)})
+    assert choose_from(model, choice="best", metric=metric).step == best
+
+
+def test_a_number_that_is_no_score_is_refused(model, monkeypatch):
+    monkeypatch.setattr(module, "evaluate", lambda *_: {"fid": 1.0, "num_samples": 10})
+    with pytest.raises(UserError, match="unknown 'num_samples'; known: fid"):
+        choose_from(model, choice="best", metric="num_samples")
+
+
 def test_unknown_metric_lists_the_known(model, monkeypatch):
     monkeypatch.setattr(module, "evaluate", lambda *_: {"fid": 1.0, "is_inception": 2.0})
     with pytest.raises(UserError, match="unknown 'fidd'; known: fid, is_inception; did you mean 'fid'"):

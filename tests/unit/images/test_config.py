@@ -1,11 +1,13 @@
 from typing import get_args
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from selfguide.core.config import parse
 from selfguide.core.errors import UserError
-from selfguide.images.config import ImagesConfig, SourceName
+from selfguide.images.config import NUM_CLASSES, SIZES, WITH_BOXES, ImagesConfig, SourceName
+from selfguide.images.geometry import Framing
 from selfguide.images.registry import SOURCES
 
 SCENES = {
@@ -30,6 +32,31 @@ SCENES = {
 
 def test_registry_is_what_the_configuration_allows():
     assert set(SOURCES) == set(get_args(SourceName))
+
+
+def test_what_is_known_without_files_is_what_the_sources_have():
+    digits = parse(ImagesConfig, {**SCENES, "source": "digits"}, "here")
+    opened = {name: SOURCES[name](digits if name == "digits" else parse(ImagesConfig, SCENES, "here"), 0).train
+              for name in ("digits", "scenes")}  # fmt: skip
+    assert SIZES["digits"] == (opened["digits"].num_images, None)
+    for name, source in opened.items():
+        assert NUM_CLASSES[name] == len(source.class_names)
+    assert opened["scenes"].read(np.arange(1), Framing(16, "center")).images.boxes is not None
+    assert "digits" not in WITH_BOXES
+
+
+@pytest.mark.parametrize(
+    ("changes", "num"),
+    [
+        ({}, 10),
+        ({"source": "digits", "num_train": None, "num_heldout": 97}, 1700),
+        ({"source": "cifar10", "path": "x", "num_train": None}, 50_000),
+        ({"source": "cifar10", "path": "x", "crop": "random", "num_views": 3}, 30),
+        ({"source": "image_folder", "path": "x", "num_train": None}, None),
+    ],
+)
+def test_training_images_are_counted_where_no_file_decides(changes, num):
+    assert parse(ImagesConfig, {**SCENES, **changes}, "here").num_rows == num
 
 
 def test_nothing_has_a_default():

@@ -1,0 +1,83 @@
+"""Numbers that come from outside, checked as they are given: a cast before the check hides what is wrong."""
+
+from typing import Any
+
+import numpy as np
+
+from selfguide.core.artifact import Array
+from selfguide.core.errors import UserError
+
+
+def shown(value: Any) -> str:
+    """A value as a message repeats it, in at most 80 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _plain(value: Any) -> Any:
+    """Python's own number of numpy's and torch's scalars."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+
+
+def whole_number(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number from `low` to `high`.
+
+    Args:
+        name: of the argument, for the message.
+        value: any; truth values and floats are no whole numbers.
+        low: the smallest.
+        high: the largest.
+
+    Raises:
+        UserError: none, or out of range.
+    """
+    number = _plain(value)
+    if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
+        raise UserError(f"{name}: expected {low}..{high}, a whole number, found {shown(value)}")
+    return number
+
+
+def real_number(name: str, value: Any, low: float, high: float) -> float:
+    """A number from `low` to `high`, whole or not; otherwise as `whole_number`. NaN is out of any range."""
+    number = _plain(value)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not low <= number <= high:
+        raise UserError(f"{name}: expected a number in {low:g}..{high:g}, found {shown(value)}")
+    return float(number)
+
+
+def numbers(name: str, values: Any, expected: str) -> Array:
+    """An array of the very numbers that are given.
+
+    Args:
+        name: of the argument, for the message.
+        values: an array, or lists.
+        expected: what, for the message.
+
+    Returns:
+        integers or floats; objects, Python's own numbers, where numpy has no type that holds them all exactly.
+
+    Raises:
+        UserError: none, lists of unequal lengths, or something else than numbers: truth values, words, None.
+    """
+    try:
+        found: Array = np.asarray(values) if hasattr(values, "__array__") else np.array(values, dtype=object)
+    except (TypeError, ValueError, RuntimeError) as error:  # of a tensor on a GPU, say
+        raise UserError(f"{name}: expected {expected}, found {type(values).__name__} ({error})") from None
+    if not found.size:
+        raise UserError(f"{name}: expected {expected}, found none")
+    if found.dtype.kind in "iuf":
+        return found
+    if found.dtype != object:
+        raise UserError(f"{name}: expected {expected}, found {found.dtype} of shape {found.shape}")
+    elements = [_plain(each) for each in found.reshape(-1).tolist()]
+    for each in elements:
+        if isinstance(each, bool) or not isinstance(each, int | float):
+            what = "lists of unequal lengths" if isinstance(each, list | tuple) else shown(each)
+            raise UserError(f"{name}: expected {expected}, found {what}")
+    # Numpy makes floats of integers that fit into no type of its own.
+    plain = np.array(elements)
+    exact = plain.dtype.kind in "iu" or not all(isinstance(each, int) for each in elements)
+    return (plain if exact else np.array(elements, dtype=object)).reshape(found.shape)
