@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from selfguide.backbone.trained import Trained
 from selfguide.core import runtime
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
+from selfguide.core.hardware import uses_cuda
 from selfguide.core.seeding import derive_seed, numpy_generator
 
 logger = logging.getLogger(__name__)
@@ -148,8 +148,7 @@ def train(
     module = _Training(objective, batches, config, size, seed)
 
     checkpoint = ModelCheckpoint(scratch, filename="last", every_n_epochs=1, enable_version_counter=False)
-    on_gpu = torch.cuda.is_available() and os.environ.get("SELFGUIDE_ACCELERATOR", "auto") != "cpu"
-    where = {"sync_batchnorm": True} if on_gpu else {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    where = {"sync_batchnorm": True} if uses_cuda() else {"devices": 1, "num_nodes": 1, "strategy": "auto"}
     trainer = runtime.trainer(
         **where,
         max_epochs=config.epochs,

@@ -2,11 +2,11 @@
 
 import argparse
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable
 
+from selfguide.core import environment
 from selfguide.core.errors import UserError
 
 
@@ -37,7 +37,8 @@ def _is_ours_or_a_warning(record: logging.LogRecord) -> bool:
 
 def run(main: Callable[[], None]) -> None:
     """Call a stage's `main`; a UserError becomes `error: ...` on stderr and exit status 2."""
-    logging.basicConfig(level=os.environ.get("SELFGUIDE_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    level = environment.choice("SELFGUIDE_LOG").upper()
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     for name in _LIGHTNING:
         logging.getLogger(name).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
