@@ -24,6 +24,7 @@ from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.core.hardware import uses_cuda
 from selfguide.core.seeding import derive_seed, numpy_generator
+from selfguide.core.weights import not_finite
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +85,13 @@ class _Training(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         # Before the checkpoint of this epoch is written, so the last good state is kept.
         loss = float(self.trainer.strategy.reduce(self.total / len(self.batches), reduce_op="mean"))
-        if not math.isfinite(loss):
+        bad = not_finite(self.objective.state_dict())  # the last step's, which no loss has seen yet
+        if bad or not math.isfinite(loss):
+            what = f"the training loss is {loss}" if not math.isfinite(loss) else f"weights are not finite ({bad[0]})"
             raise UserError(
-                f"backbone: the training loss is {loss} in epoch {self.current_epoch}; "
-                f"lower backbone.learning_rate ({self.config.learning_rate:g}) or use backbone.precision: 32-true"
+                f"backbone: {what} in epoch {self.current_epoch}; lower backbone.learning_rate"
+                f" ({self.config.learning_rate:g}) or use backbone.precision: 32-true; other settings train from the"
+                " first epoch"
             )
         self.curve.append(loss)
         logger.info("backbone: epoch %d of %d, loss %.4f", self.current_epoch + 1, self.config.epochs, loss)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from selfguide.core.artifact import read_meta, replacing, write_meta
 from selfguide.core.errors import UserError
+from selfguide.core.weights import check_finite
 from selfguide.denoiser.registry import build
 
 KIND = "denoiser"
@@ -82,16 +83,18 @@ class Denoiser:
             weights: "ema" or "raw".
 
         Raises:
-            UserError: another name, or a weight file that is missing, damaged or of another network.
+            UserError: another name, or a weight file that is missing, damaged, of another network or not finite.
         """
         if weights not in WEIGHTS:
             raise UserError(f"weights: unknown '{weights}'; valid: {', '.join(WEIGHTS)}")
         path = self.folder / f"{weights}.safetensors"
         network = build(self.network)
+        remedy = "run `dvc repro denoiser`"
         try:
             network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise UserError(f"{path}: cannot load the weights ({error}); run `dvc repro denoiser`") from None
+            raise UserError(f"{path}: cannot load the weights ({error}); {remedy}") from None
+        check_finite(network.state_dict(), str(path), remedy)
         return network.eval()
 
     def snapshots(self) -> list["Denoiser"]:

@@ -121,6 +121,22 @@ def test_a_loss_that_is_not_finite_is_an_error_that_keeps_the_last_good_state(sc
     assert all(tensor.isfinite().all() for tensor in state.values())
 
 
+def test_weights_that_the_last_step_spoilt_are_never_kept(scratch_root, pixels, monkeypatch):
+    """No loss has seen them yet."""
+    step = simclr_resnet18.SimCLR.after_step
+
+    def spoil(self, progress):
+        step(self, progress)
+        if progress == 3 / 4:  # of four steps
+            self.network.stem[1].running_mean[0] = torch.nan
+
+    monkeypatch.setattr(simclr_resnet18.SimCLR, "after_step", spoil)
+    told = r"weights are not finite \(network.stem.1.running_mean\) in epoch 1; lower .*; other settings train from the"
+    with pytest.raises(UserError, match=told):
+        prepare(scratch_root, pixels)
+    assert not (scratch_root / "backbone").exists()
+
+
 def test_one_image_is_too_few(scratch_root, pixels):
     with pytest.raises(UserError, match="at least 2 images to train on, found 1"):
         prepare(scratch_root, pixels[:1])
