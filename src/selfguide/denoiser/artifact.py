@@ -89,12 +89,11 @@ class Denoiser:
             raise UserError(f"weights: unknown '{weights}'; valid: {', '.join(WEIGHTS)}")
         path = self.folder / f"{weights}.safetensors"
         network = build(self.network)
-        remedy = "run `dvc repro denoiser`"
         try:
             network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise UserError(f"{path}: cannot load the weights ({error}); {remedy}") from None
-        check_finite(network.state_dict(), str(path), remedy)
+            raise UserError(f"{path}: cannot load the weights ({error}); run `dvc repro denoiser`") from None
+        check_finite(network.state_dict(), str(path))
         return network.eval()
 
     def snapshots(self) -> list["Denoiser"]:

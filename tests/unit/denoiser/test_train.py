@@ -228,7 +228,7 @@ def test_damaged_weights_name_the_file(scratch_root):
     weights = load_file(out / "raw.safetensors")
     weights["stem.bias"][1] = torch.inf
     save_file(weights, out / "raw.safetensors")
-    told = r"raw\.safetensors: NaN or infinity in 1 of \d+ tensors, first in stem\.bias; run `dvc repro denoiser`"
+    told = r"raw\.safetensors: NaN or infinity in 1 of \d+ tensors, first in stem\.bias; the file is damaged"
     with pytest.raises(UserError, match=told):
         Denoiser.load(out).build("raw")
 
