@@ -26,8 +26,8 @@ _WRAPPERS = {
 #: Of several state dicts that fit, a moving average goes before others, and the learner that it follows last.
 _MOVING_AVERAGE = re.compile(r"(^|[._])(teacher|ema|target|momentum|averaged|swa)([._]|$)|encoder_k")
 _LEARNER = re.compile(r"(^|[._])(student|online)([._]|$)|encoder_q")
-#: Longer prefixes, in parts, are no wrapping that any training code does.
-_MAX_PREFIX = 16
+#: Longer prefixes and names, in parts, are none that any training code makes.
+_MAX_PREFIX, _MAX_NAME = 16, 100
 _UNLIKE = "of another shape or type"
 
 
@@ -136,7 +136,7 @@ def _walk(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]
         yield name, value
         return
     value = value.state if isinstance(value, Foreign) else value
-    if isinstance(value, Mapping) and id(value) not in seen:
+    if isinstance(value, Mapping) and id(value) not in seen and name.count(".") < _MAX_NAME:
         seen.add(id(value))
         for key, item in value.items():
             yield from _walk(item, f"{name}.{key}" if name else str(key), seen)

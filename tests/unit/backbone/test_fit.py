@@ -179,6 +179,14 @@ def test_what_refers_to_itself_ends(tmp_path):
     assert load(content, tmp_path) == 1
 
 
+def test_hundreds_of_levels_are_not_gone_down(tmp_path):
+    content = {"model": ONE}
+    for _ in range(300):
+        content = {"a": content}
+    with pytest.raises(UserError, match="no weights of this network in it; it holds a$"):
+        load(content, tmp_path)
+
+
 #: Registered variants, by small networks of their kinds.
 SMALL = {"dinov3": "vit_small_patch16_dinov3", "dinov2": "vit_small_patch14_dinov2", "vit_": "vit_tiny_patch16_224"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from selfguide.backbone import simclr_resnet18
 from selfguide.backbone.artifact import load_backbone
@@ -164,6 +165,17 @@ def test_a_published_backbone_is_written_self_contained(scratch_root, pixels, mo
     folder = prepare(scratch_root, pixels, variant="efficientnet_lite0", input_size=32)
     monkeypatch.setattr("selfguide.backbone.efficientnet_lite0.weights_file", lambda: pytest.fail("looked again"))
     assert load_backbone(folder)(torch.from_numpy(pixels[:2])).shape == (2, 1280)
+
+
+def test_a_backbone_that_holds_no_numbers_is_not_loaded(scratch_root, pixels):
+    folder = prepare(scratch_root, pixels)
+    weights = load_file(folder / "weights.safetensors")
+    weights["blocks.0.bn1.running_var"][3] = torch.nan
+    save_file(weights, folder / "weights.safetensors")
+    with pytest.raises(
+        UserError, match=r"weights.safetensors: NaN or infinity in 1 .* first in blocks.0.bn1.running_var"
+    ):
+        load_backbone(folder)
 
 
 def test_dino_teacher_follows_the_student():
