@@ -27,10 +27,12 @@ def _diverged(what: str, module: DenoiserModule, step: int, last: Path) -> UserE
     """The error of a training that is to stop, with what a rerun will do."""
     config = module.config
     again = (
-        f"The last good state is kept ({last}), and the same settings resume from it, most likely to the same end"
-        if last.is_file()
-        else f"No state is kept yet (denoiser.checkpoint_every_steps: {config.checkpoint_every_steps})"
+        f"No state is kept yet (denoiser.checkpoint_every_steps: {config.checkpoint_every_steps}), so the same do too"
     )
+    if last.is_file():
+        again = (
+            f"The last good state is kept ({last}), and the same settings resume from it, most likely to the same end"
+        )
     return UserError(
         f"denoiser: {what} at step {step} (learning_rate {config.learning_rate}, precision {config.precision}). Lower"
         " denoiser.learning_rate, set denoiser.gradient_clip, or use denoiser.precision: 32-true; other settings train"
