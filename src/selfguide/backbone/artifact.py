@@ -5,7 +5,8 @@ from typing import Any
 
 from safetensors.torch import save
 
-from selfguide.backbone.checkpoint import load_exactly, read_checkpoint
+from selfguide.backbone.checkpoint import read_checkpoint
+from selfguide.backbone.fit import load_exactly
 from selfguide.backbone.network import Backbone as Backbone
 from selfguide.backbone.registry import VARIANTS
 from selfguide.core.artifact import read_meta, write_meta

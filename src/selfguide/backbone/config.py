@@ -85,7 +85,8 @@ class BackboneConfig(StrictModel):
     variant: VariantName
     """Which network. `simclr_resnet18` and `dino_vit` are trained here on the images, unless `checkpoint` is given."""
     checkpoint: FilePath | None
-    """A local .safetensors, .pth, .pt, .ckpt or .pth.tar file of its weights; none are downloaded or trained then."""
+    """A local .safetensors, .pth, .pt, .ckpt or .pth.tar file with its weights, wherever in it a training script put
+    them; none are downloaded or trained then."""
     input_size: int | None = Field(ge=16, le=2048)
     """Side that images are resized to, pixels; null: the variant's own (the images' own, where trained here)."""
     width: int = Field(ge=4, le=2048)

@@ -7,15 +7,14 @@ from typing import Any
 
 import timm
 from timm.models import eva, vision_transformer
-from torch import Tensor, nn
+from torch import nn
 
 from selfguide.backbone import efficientnet_lite0
-from selfguide.backbone.checkpoint import HubFile, UrlFile, fetch, load_exactly, read_checkpoint, tensors_under
+from selfguide.backbone.checkpoint import HubFile, UrlFile, fetch
 from selfguide.backbone.config import BackboneConfig
+from selfguide.backbone.fit import State, load_fitting, without
 from selfguide.backbone.network import IMAGENET_MEAN, IMAGENET_STD, Backbone, Preprocessing, Token
 from selfguide.core.errors import UserError
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Pretrained:
     token: Token
     width: int
     source: HubFile | UrlFile | None
-    convert: Callable[[Mapping[str, Any], nn.Module], State]
+    convert: Callable[[State, Any], State]
 
     def architecture(self, config: BackboneConfig, image_size: int) -> dict[str, Any]:
         """What `build` needs to know, JSON-able."""
@@ -71,58 +70,47 @@ class Pretrained:
         """
         backbone = self.build(self.architecture(config, image_size))
         if config.checkpoint is not None:
-            path = Path(config.checkpoint).expanduser()
+            path = Path(config.checkpoint)
         elif self.source is not None:
             path = fetch(self.source, config.variant)
         else:
             path = efficientnet_lite0.weights_file()
-        published = read_checkpoint(path)
-        try:
-            state = self.convert(published, backbone.network)
-        except (KeyError, IndexError, AttributeError, RuntimeError, AssertionError) as error:
-            raise UserError(
-                f"{path}: not a checkpoint of {config.variant} ({error}); it holds {', '.join(list(published)[:8])}"
-            ) from None
-        load_exactly(backbone.network, state, str(path))
+        load_fitting(backbone.network, path, self.convert)
         return backbone
 
 
-def _without(state: Mapping[str, Any], *prefixes: str) -> State:
-    """The tensors of `state` outside of classifiers and the like."""
-    return {k: v for k, v in state.items() if isinstance(v, Tensor) and not k.startswith(prefixes)}
+def _check_patches(state: State, network: Any) -> None:
+    """Refuse patches of another size, which timm would resample in silence."""
+    kernel, found = network.patch_embed.proj.weight, state.get("patch_embed.proj.weight")
+    if found is not None and found.ndim == 4 and found.shape[2:] != kernel.shape[2:]:
+        raise ValueError(f"its patches are {found.shape[2]} pixels wide, expected {kernel.shape[2]}")
 
 
-def from_vit(state: Mapping[str, Any], network: Any) -> State:
+def from_vit(state: State, network: Any) -> State:
     """timm's and the authors' files of ViTs; positions are resampled to the input size."""
-    return _without(vision_transformer.checkpoint_filter_fn(dict(state), network), "head.", "fc_norm.", "mask_token")
+    _check_patches(state, network)
+    return without(vision_transformer.checkpoint_filter_fn(dict(state), network), "head.", "fc_norm.", "mask_token")
 
 
-def from_eva(state: Mapping[str, Any], network: nn.Module) -> State:
+def from_eva(state: State, network: Any) -> State:
     """timm's files of DINOv3."""
-    return _without(eva.checkpoint_filter_fn(dict(state), network), "head.")
+    _check_patches(state, network)
+    return without(eva.checkpoint_filter_fn(dict(state), network), "head.")
 
 
-def from_resnet(state: Mapping[str, Any], network: nn.Module) -> State:
-    """timm's and torchvision's files of a supervised ResNet."""
-    return _without(state, "fc.")
+def from_resnet(state: State, network: nn.Module) -> State:
+    """timm's and torchvision's files of a supervised ResNet, and the encoder in pl_bolts' `simclr_imagenet.ckpt`."""
+    return without(state, "fc.")
 
 
-def from_msn(state: Mapping[str, Any], network: nn.Module) -> State:
-    """Published MSN file: `target_encoder` with names under `module.`, a projection head `fc.` and an unused norm."""
-    if "target_encoder" in state:
-        state = {name.removeprefix("module."): tensor for name, tensor in state["target_encoder"].items()}
-    return from_vit(_without(state, "fc.", "norm."), network)
+def from_msn(state: State, network: nn.Module) -> State:
+    """Published MSN file, where it is the `target_encoder`: with a projection head `fc.` and an unused norm."""
+    return from_vit(without(state, "fc.", "norm."), network)
 
 
-def from_pl_bolts(state: Mapping[str, Any], network: nn.Module) -> State:
-    """pl_bolts' `simclr_imagenet.ckpt`: `state_dict` with names under `encoder.`, beside the projection head."""
-    state = state.get("state_dict", state)
-    return _without(tensors_under(state, "encoder.") or state, "fc.")
-
-
-def from_efficientnet_lite0(state: Mapping[str, Any], network: nn.Module) -> State:
+def from_efficientnet_lite0(state: State, network: nn.Module) -> State:
     """The PyPI package's file, or timm's."""
-    return _without(efficientnet_lite0.to_timm_names(_without(state)), "classifier.")
+    return without(efficientnet_lite0.to_timm_names(state), "classifier.")
 
 
 # The paper's authors upsample with PIL's bilinear filter for DINO, MAE and MSN, and do not resize at all for SimCLR;
@@ -176,7 +164,7 @@ PRETRAINED = {
         "SimCLR, ImageNet-1k, self-supervised (Chen et al., ICML 2020), trained by pl_bolts", "resnet50", _NATIVE,
         "pooled", 2048, UrlFile("https://pl-bolts-weights.s3.us-east-2.amazonaws.com/simclr/bolts_simclr_imagenet/"
                                 "simclr_imagenet.ckpt", "apache-2.0"),
-        from_pl_bolts,
+        from_resnet,
     ),
     "efficientnet_lite0": Pretrained(
         "EfficientNet-Lite0, supervised, ImageNet-1k; ships with a package", "tf_efficientnet_lite0", _LITE0,

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +22,11 @@ from selfguide.backbone.trained import Trained
 from selfguide.core import runtime
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
+from selfguide.core.hardware import uses_cuda
 from selfguide.core.scratch import claim, empty
 from selfguide.core.seeding import derive_seed, numpy_generator
 from selfguide.core.states import state_to_resume
+from selfguide.core.weights import not_finite
 
 logger = logging.getLogger(__name__)
 
@@ -86,10 +87,13 @@ class _Training(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         # Before the checkpoint of this epoch is written, so the last good state is kept.
         loss = float(self.trainer.strategy.reduce(self.total / len(self.batches), reduce_op="mean"))
-        if not math.isfinite(loss):
+        bad = not_finite(self.objective.state_dict())  # the last step's, which no loss has seen yet
+        if bad or not math.isfinite(loss):
+            what = f"the training loss is {loss}" if not math.isfinite(loss) else f"weights are not finite ({bad[0]})"
             raise UserError(
-                f"backbone: the training loss is {loss} in epoch {self.current_epoch}; "
-                f"lower backbone.learning_rate ({self.config.learning_rate:g}) or use backbone.precision: 32-true"
+                f"backbone: {what} in epoch {self.current_epoch}; lower backbone.learning_rate"
+                f" ({self.config.learning_rate:g}) or use backbone.precision: 32-true; other settings train from the"
+                " first epoch"
             )
         self.curve.append(loss)
         logger.info("backbone: epoch %d of %d, loss %.4f", self.current_epoch + 1, self.config.epochs, loss)
@@ -150,8 +154,7 @@ def train(
     module = _Training(objective, batches, config, size, seed)
 
     checkpoint = ModelCheckpoint(scratch, filename="last", every_n_epochs=1, enable_version_counter=False)
-    on_gpu = torch.cuda.is_available() and os.environ.get("SELFGUIDE_ACCELERATOR", "auto") != "cpu"
-    where = {"sync_batchnorm": True} if on_gpu else {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    where = {"sync_batchnorm": True} if uses_cuda() else {"devices": 1, "num_nodes": 1, "strategy": "auto"}
     trainer = runtime.trainer(
         **where,
         max_epochs=config.epochs,

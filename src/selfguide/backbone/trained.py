@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from selfguide.backbone.checkpoint import load_exactly, read_checkpoint
 from selfguide.backbone.config import BackboneConfig
 from selfguide.backbone.dino_vit import DINO, vision_transformer
+from selfguide.backbone.fit import State, load_fitting, without
 from selfguide.backbone.network import Backbone, Preprocessing, Token
 from selfguide.backbone.objective import Objective
 from selfguide.backbone.simclr_resnet18 import ResNet18, SimCLR
@@ -51,11 +50,18 @@ class Trained:
         return Backbone(network, Preprocessing(architecture["input_size"], "bilinear", half, half), width)
 
     def load(self, config: BackboneConfig, image_size: int) -> Backbone:
-        """The backbone with the weights in `config.checkpoint`: weights.safetensors of an earlier run."""
+        """The backbone with the weights in `config.checkpoint`: weights.safetensors of an earlier run, or the like.
+
+        Raises:
+            UserError: the file cannot be read, or does not fit.
+        """
         backbone = self.build(self.architecture(config, image_size))
-        path = Path(config.checkpoint or "").expanduser()
-        load_exactly(backbone.network, read_checkpoint(path), str(path))
+        load_fitting(backbone.network, config.checkpoint or "", _headless)
         return backbone
+
+
+def _headless(state: State, network: nn.Module) -> State:
+    return without(state, "head.", "fc.")
 
 
 TRAINED = {

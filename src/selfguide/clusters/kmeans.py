@@ -81,7 +81,11 @@ def kmeans(
         return KMeansResult(ids.astype(np.int32), centroids, np.bincount(ids, minlength=k), inertia)
 
     threads = torch.get_num_threads()
+    matmul = torch.backends.cuda.matmul
+    reduced = matmul.allow_bf16_reduced_precision_reduction
     try:
+        # The bounds of `Nearest` are of products that are rounded to bfloat16 once; cuBLAS may else add up parts in it.
+        matmul.allow_bf16_reduced_precision_reduction = False
         # On a CPU an operator has one thread: tiles of the points are what cores share.
         if device.type == "cpu":
             torch.set_num_threads(1)
@@ -92,6 +96,7 @@ def kmeans(
         run.assign_all()
     finally:
         torch.set_num_threads(threads)
+        matmul.allow_bf16_reduced_precision_reduction = reduced
     return KMeansResult(
         ids=run.ids.cpu().numpy().astype(np.int32),
         centroids=(run.centroids + points.mean).cpu().numpy(),

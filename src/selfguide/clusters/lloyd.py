@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from selfguide.clusters.nearest import Found, Nearest
+from selfguide.clusters.nearest import FLOAT32_ROUNDOFF, Found, Nearest
 from selfguide.clusters.points import UnitPoints, pick, put
 
 #: Coordinates are added up in units of 2^-30: whole numbers, exact in float64, so the order of additions is no matter.
 _UNIT = 2.0**-30
+#: Bounds are below 4, where float32 is exact to half of 2^-22: more than adding a move to one can round off.
+_ROUNDING = 2.0**-22
 #: Reading a point and its centroid takes about the time of so many products.
 _READ = 200
 #: Where more than this share of the points is searched, all are: rows that follow one another are read faster.
@@ -112,13 +114,13 @@ class Lloyd:
         return len(moved)
 
     def _update(self, generator: np.random.Generator) -> Tensor:
-        """Centroids become the means of their points; (k,) how far each moved."""
+        """Centroids become the means of their points; (k,) how far each moved, at most."""
         sizes, before = self.sizes(), self.centroids
         means = (self._sums * (_UNIT / sizes.clamp(min=1)).unsqueeze(1)).float()
         self.centroids = torch.where(sizes.unsqueeze(1) > 0, means, before)
         self._split(sizes.cpu().numpy(), generator)
         moves: Tensor = torch.linalg.vector_norm(self.centroids - before, dim=1)
-        return moves
+        return moves * (1 + FLOAT32_ROUNDOFF * before.shape[1]) + _ROUNDING
 
     def _split(self, sizes: NDArray[np.int64], generator: np.random.Generator) -> None:
         """As in faiss, an empty cluster shares the centroid of another, drawn by its size less 1, a little aside."""

@@ -4,6 +4,18 @@ With scores s_j = x . c_j - |c_j|^2 / 2, the squared distance to centroid j is |
 largest score. CPUs and GPUs that have bfloat16 multiply it at least twice as fast as float32. How far rounding can
 move a score is bounded for each point. Where the best score leads by less, float32 decides: between two candidates
 by their difference, between more by all products again. So bfloat16 changes the time and not the answer.
+
+How far: let x', c' be the rounded vectors, p the product that comes back, f = p - |c|^2 / 2 the score made of it, D the
+width, L the length of the longest centroid, E the largest |c - c'|, H the largest |c|^2 / 2, and u = 2^-8 half a unit
+in the last place of bfloat16. Then |f - s| is at most the sum of
+
+    |x - x'| L + |x| E           x . c - x' . c' = (x - x') . c' + x . (c - c')
+    2^-24 D (|x| L + L^2 / 2)    sums of D terms in float32, in whatever order they are added
+    u |p|                        the sum of the product is rounded to bfloat16, once
+
+p is not kept, but follows from f: p <= f + H, and where p is negative, f + u |p| <= f - u f. So a score of f or less is
+truly at most max(f + u (f + H), f - u f), and one of f or more at least min(f - u (f + H), f + u f), but for the first
+two lines.
 """
 
 import math
@@ -13,10 +25,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: Half a unit in the last place of bfloat16, relative.
-_HALF_UNIT = 2.0**-9
-#: More than rounding in float32 can add to the squared distance of points in the unit ball about the origin or near it.
-_SLACK = 2.0**-19
+#: Half a unit in the last place, relative: bfloat16 has 8 significant bits, float32 24.
+_BFLOAT16_ROUNDOFF, FLOAT32_ROUNDOFF = 2.0**-8, 2.0**-24
 #: Centroids multiplied at once: the scores of a tile of points stay in a core's cache.
 _BLOCK = 1024
 
@@ -48,10 +58,10 @@ class Nearest:
     def __init__(self, centroids: Tensor, dtype: torch.dtype) -> None:
         self.centroids, self.rounded = centroids, centroids.to(dtype)
         self.halves = centroids.square().sum(1) / 2
-        self._length = self.rounded.float().norm(dim=1).max()
+        self._most = self.halves.max()
         self._error = (centroids - self.rounded).norm(dim=1).max()
-        if dtype == torch.bfloat16:
-            self._error = self._error + _HALF_UNIT * self._length  # the product is rounded too
+        self._length = self.rounded.float().norm(dim=1).max() + self._error
+        self._unit = _BFLOAT16_ROUNDOFF if dtype == torch.bfloat16 else 0.0  # float32 is not rounded once more
 
     def search(
         self, points: Tensor, squares: Tensor, rounding: Tensor, exact_points: Callable[[Tensor], Tensor]
@@ -66,8 +76,9 @@ class Nearest:
         """
         scores, ids = self._best(points, self.rounded, 3)
         doubt = self._doubt(squares, rounding)
-        tied = scores[:, 0] - scores[:, 1] <= 2 * doubt
-        undecided = scores[:, 0] - scores[:, 2] <= 2 * doubt
+        least = self._least(scores[:, 0], doubt)
+        tied = least <= self._highest(scores[:, 1], doubt)
+        undecided = least <= self._highest(scores[:, 2], doubt)
         first, second = torch.where(tied, scores[:, 1], scores[:, 0]), torch.where(tied, scores[:, 0], scores[:, 1])
         ids = ids[:, :2]
         pairs = (tied & ~undecided).nonzero()[:, 0]
@@ -76,19 +87,19 @@ class Nearest:
             apart = self.centroids.index_select(0, one).sub_(self.centroids.index_select(0, other))
             lead = apart.mul_(exact_points(pairs)).sum(1) - (self.halves[one] - self.halves[other])
             ids[pairs, 0] = torch.where(lead >= 0, one, other)
-        return Found(ids[:, 0], *_bounds(squares, first - doubt, second + doubt), undecided)
+        bounds = self._bounds(squares, self._least(first, doubt), self._highest(second, doubt))
+        return Found(ids[:, 0], *bounds, undecided)
 
     def exact(self, points: Tensor, squares: Tensor) -> Found:
         """Search by products in float32: points (B, D) float32, and their squared lengths (B,)."""
         scores, ids = self._best(points, self.centroids, 2)
-        return Found(
-            ids[:, 0], *_bounds(squares, scores[:, 0], scores[:, 1]), torch.zeros_like(squares, dtype=torch.bool)
-        )
+        bounds = self._bounds(squares, scores[:, 0], scores[:, 1])
+        return Found(ids[:, 0], *bounds, torch.zeros_like(squares, dtype=torch.bool))
 
     def farther(self, points: Tensor, squares: Tensor, rounding: Tensor, ids: Tensor) -> Tensor:
         """(B,) not below the distance to centroid `ids` (B,); the rest as in `search`."""
         scores = points.float().mul(self.rounded.index_select(0, ids)).sum(1) - self.halves[ids]
-        return _bounds(squares, scores - self._doubt(squares, rounding), scores)[0]
+        return self._bounds(squares, scores - self._doubt(squares, rounding), scores)[0]
 
     def nearer(self, points: Tensor, squares: Tensor, rounding: Tensor, ids: Tensor) -> Tensor:
         """(B,) not above the distance to any centroid but `ids` (B,), -1 for none; the rest as in `search`."""
@@ -96,12 +107,37 @@ class Nearest:
         own = (ids >= 0).nonzero()[:, 0]
         scores[own, ids[own]] = -math.inf
         best = scores.amax(1)
-        return _bounds(squares, best, best + self._doubt(squares, rounding))[1]
+        return self._bounds(squares, best, self._highest(best, self._doubt(squares, rounding)))[1]
 
     def _doubt(self, squares: Tensor, rounding: Tensor) -> Tensor:
-        """(B,) how far a fast score may be off: |x.c - x'.c'| <= |x - x'| |c'| + |x| |c - c'|."""
-        doubt: Tensor = rounding * self._length + squares.sqrt() * self._error
+        """(B,) how far a score may be off before its product is rounded: the first two lines above."""
+        doubt: Tensor = rounding * self._length + squares.sqrt() * self._error + self._slack(squares) / 2
         return doubt
+
+    def _slack(self, squares: Tensor) -> Tensor:
+        """(B,) how far float32 may move a squared distance: its sums of D terms, and the few steps after them.
+
+        2 % and 16 terms more are for these steps, and for what rounding takes from the lengths in the bounds.
+        """
+        terms = 1.02 * self.centroids.shape[1] + 16
+        slack: Tensor = terms * (2 * squares.sqrt() + self._length) * self._length + 8 * squares
+        return FLOAT32_ROUNDOFF * slack
+
+    def _highest(self, scores: Tensor, doubt: Tensor) -> Tensor:
+        """(B,) not below the true score of any centroid whose fast one is `scores` (B,) or less."""
+        unit = self._unit
+        return torch.maximum((1 + unit) * scores + unit * self._most, (1 - unit) * scores) + doubt
+
+    def _least(self, scores: Tensor, doubt: Tensor) -> Tensor:
+        """(B,) not above the true score of any centroid whose fast one is `scores` (B,) or more."""
+        unit = self._unit
+        return torch.minimum((1 - unit) * scores - unit * self._most, (1 + unit) * scores) - doubt
+
+    def _bounds(self, squares: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) upper bound on the distance of score `first`, lower bound on that of `second`."""
+        slack = self._slack(squares)
+        upper = (squares - 2 * first + slack).clamp(min=0).sqrt()
+        return upper, (squares - 2 * second - slack).clamp(min=0).sqrt()
 
     def _best(self, points: Tensor, centroids: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The best scores, falling, and whose they are: (B, count) each; minus infinity where there are no more."""
@@ -128,8 +164,3 @@ def _argmax(scores: Tensor) -> Tensor:
     if scores.device.type != "cpu":
         return scores.argmax(1, keepdim=True)
     return torch.from_numpy(scores.numpy().argmax(1)).unsqueeze(1)
-
-
-def _bounds(squares: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,) upper bound on the distance of score `first`, lower bound on that of `second`."""
-    return (squares - 2 * first).clamp(min=0).add(_SLACK).sqrt(), (squares - 2 * second - _SLACK).clamp(min=0).sqrt()

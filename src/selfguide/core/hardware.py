@@ -1,14 +1,15 @@
 """What the hardware is fast at. Apart from `runtime`, so that asking does not import Lightning."""
 
-import os
 from functools import lru_cache
 
 import torch
 
+from selfguide.core import environment
+
 
 def accelerator() -> str:
-    """SELFGUIDE_ACCELERATOR: auto (default), cpu, gpu, ..."""
-    return os.environ.get("SELFGUIDE_ACCELERATOR", "auto")
+    """What SELFGUIDE_ACCELERATOR asks for: auto (default), cpu, gpu, cuda or mps."""
+    return environment.choice("SELFGUIDE_ACCELERATOR")
 
 
 def uses_cuda() -> bool:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import NoReturn
 
+from selfguide.core import environment
+
 _BEAT = 5.0  # seconds
 _PATIENCE = 60.0  # a rank may keep the interpreter to itself for a while
 _LEFT = "left"
@@ -30,7 +32,7 @@ def watch_parent() -> None:
         os.environ[_STARTER] = str(os.getpid())  # for the ranks that Lightning starts from here
         return
     # It may be gone already.
-    parent = int(os.environ.get(_STARTER, os.getppid()))
+    parent = environment.number(_STARTER) or os.getppid()
     threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
 
 

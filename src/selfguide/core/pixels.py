@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from selfguide.core.errors import UserError
+
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 NHWC in 0..255 => float32 NCHW in [-1, 1]."""
@@ -10,6 +12,17 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """float NCHW in [-1, 1] => uint8 NHWC in 0..255, rounded to nearest; values outside are clipped."""
+    """float NCHW in [-1, 1] => uint8 NHWC in 0..255, rounded to nearest; values outside are clipped.
+
+    Raises:
+        UserError: NaN or infinity, which would become black or white.
+    """
+    finite = images.isfinite()
+    if not finite.all():
+        bad = int((~finite.flatten(1).all(1)).sum())
+        raise UserError(
+            f"samples: NaN or infinity in {bad} of {len(images)} images drawn together; lower w, sample with precision"
+            " 32-true, or see by the loss curve whether the training of the weights diverged"
+        )
     scaled = images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()

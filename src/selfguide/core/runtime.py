@@ -1,17 +1,9 @@
 """Where the work runs: devices, nodes and precision of every Lightning Trainer, from the environment.
 
-These knobs change no result beyond the order of additions, so they are not parameters and rerun nothing:
-
-    SELFGUIDE_ACCELERATOR   auto (default), cpu, gpu, ...
-    SELFGUIDE_DEVICES       auto (default: every GPU, or one CPU process), or a number of processes
-    SELFGUIDE_NUM_NODES     1 (default), or the number of machines
-    SELFGUIDE_PROGRESS      1 (default) or 0: progress bars
-
-Under torchrun and srun the numbers of processes and machines are those of the launcher.
+See `selfguide.core.environment`. Under torchrun and srun the numbers of processes and machines are the launcher's.
 """
 
 import logging
-import os
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,6 +13,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies import DDPStrategy
 
+from selfguide.core import environment
 from selfguide.core.config import Precision
 from selfguide.core.errors import UserError
 from selfguide.core.hardware import accelerator, fast_bf16
@@ -29,23 +22,39 @@ from selfguide.core.peers import watch_peers
 from selfguide.core.progress import progress
 from selfguide.core.states import WholeStates
 
+#: What errors about SLURM end with.
+_WITHOUT_SRUN = "Inside a SLURM job but without srun, set SLURM_JOB_NAME=interactive"
 
-def _positive(name: str) -> int:
-    text = os.environ.get(name, "1")
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"environment variable {name}: expected a whole number from 1, found '{text}'")
-    return int(text)
+
+def _needed(name: str, least: int, most: int | None = None, why: str = "the launcher sets it") -> int:
+    found = environment.number(name, least, most)
+    if found is None:
+        raise UserError(f"environment variable {name} is not set: {why}")
+    return found
 
 
 def _launched() -> tuple[int, int] | None:
     """Processes per machine and machines, where torchrun or srun started this process."""
     if TorchElasticEnvironment.detect():
-        local = int(os.environ["LOCAL_WORLD_SIZE"])
-        return local, int(os.environ["WORLD_SIZE"]) // local
-    if SLURMEnvironment.detect():
-        nodes = int(os.environ.get("SLURM_NNODES", "1"))
-        return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
-    return None
+        total, local = _needed("WORLD_SIZE", 1), _needed("LOCAL_WORLD_SIZE", 1)
+        nodes, told = total // local, f"WORLD_SIZE={total}, LOCAL_WORLD_SIZE={local}"
+        places = {"RANK": total, "LOCAL_RANK": local}
+    elif SLURMEnvironment.detect():
+        total, nodes = _needed("SLURM_NTASKS", 1), environment.number("SLURM_NNODES") or 1
+        local = environment.number("SLURM_NTASKS_PER_NODE") or (1 if total == 1 else 0)
+        told = f"SLURM_NTASKS={total}, SLURM_NNODES={nodes}, SLURM_NTASKS_PER_NODE={local or 'unset'}"
+        places = {"SLURM_PROCID": total, "SLURM_NODEID": nodes, "SLURM_LOCALID": local}
+    else:
+        return None
+    if local * nodes != total:
+        raise UserError(
+            f"environment variables {told}: expected as many processes on each machine; start them with"
+            f" torchrun --nproc-per-node=N or srun --ntasks-per-node=N, with one N for all. {_WITHOUT_SRUN}"
+        )
+    for name, count in places.items():
+        if total > 1:
+            _needed(name, 0, count - 1)
+    return local, nodes
 
 
 def _processes() -> tuple[int | str, int]:
@@ -53,17 +62,20 @@ def _processes() -> tuple[int | str, int]:
 
     Lightning itself would let every process of a launcher train on its own and write over the others' outputs.
     """
-    devices: int | str = os.environ.get("SELFGUIDE_DEVICES", "auto")
-    if devices != "auto":
-        devices = _positive("SELFGUIDE_DEVICES")
-    nodes, launched = _positive("SELFGUIDE_NUM_NODES"), _launched()
+    devices = environment.number("SELFGUIDE_DEVICES", unless="auto") or "auto"
+    asked, launched = environment.number("SELFGUIDE_NUM_NODES"), _launched()
+    nodes = asked or 1
     if launched is None:
+        if nodes > 1:  # else each machine would be the first, or wait for one that is not there
+            _needed("NODE_RANK", 0, nodes - 1, f"expected the number of this machine, 0 to {nodes - 1}")
+            _needed("MASTER_PORT", 1, 65_535, "expected a free port of machine 0")
+            if environment.text("MASTER_ADDR") is None:
+                raise UserError("environment variable MASTER_ADDR is not set: expected the address of machine 0")
         return devices, nodes
-    if devices not in ("auto", launched[0]) or ("SELFGUIDE_NUM_NODES" in os.environ and nodes != launched[1]):
+    if devices not in ("auto", launched[0]) or asked not in (None, launched[1]):
         raise UserError(
             f"SELFGUIDE_DEVICES={devices}, SELFGUIDE_NUM_NODES={nodes}: torchrun or SLURM started {launched[0]} process"
-            f"(es) on each of {launched[1]} machine(s); leave both unset. Inside a SLURM job but without srun, set"
-            " SLURM_JOB_NAME=interactive"
+            f"(es) on each of {launched[1]} machine(s); leave both unset. {_WITHOUT_SRUN}"
         )
     return launched
 

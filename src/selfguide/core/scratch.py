@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from selfguide.core import environment
 from selfguide.core.digest import digest_json
 from selfguide.core.errors import UserError
 from selfguide.core.target import try_lock
@@ -34,8 +35,11 @@ def scratch_folder(stage: str, **facts: Any) -> Path:
     """The folder for one stage and one set of JSON-able facts; it is not created here.
 
     Under DVC it lies in the main checkout also when the stage runs in a temporary copy (`dvc exp run --temp`).
+
+    Raises:
+        UserError: DVC_ROOT is set, and no folder.
     """
-    root = Path(os.environ.get("DVC_ROOT", "."))
+    root = environment.folder("DVC_ROOT") or Path()
     return root / ".scratch" / stage / digest_json(facts)[:16]
 
 

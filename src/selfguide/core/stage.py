@@ -3,13 +3,12 @@
 import argparse
 import errno
 import logging
-import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 
-from selfguide.core import peers
+from selfguide.core import environment, peers
 from selfguide.core.errors import UserError
 from selfguide.core.interrupt import Interrupted, raise_on_signals, say
 
@@ -69,7 +68,8 @@ def run(main: Callable[[], None]) -> None:
     A `UserError`, and what the operating system or the memory refuses, becomes `error: ...` on stderr and status 2; a
     signal a word on what is kept and its own status. SELFGUIDE_LOG=DEBUG shows where an error came from.
     """
-    logging.basicConfig(level=os.environ.get("SELFGUIDE_LOG", "INFO"), format="%(message)s", stream=sys.stderr)
+    level = environment.choice("SELFGUIDE_LOG").upper()
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     for name in _LIGHTNING:
         logging.getLogger(name).setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:

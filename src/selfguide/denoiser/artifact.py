@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from selfguide.core.artifact import Meta, read_meta, write_meta
 from selfguide.core.errors import UserError
 from selfguide.core.target import replacing
+from selfguide.core.weights import check_finite
 from selfguide.denoiser.registry import build
 
 KIND = "denoiser"
@@ -99,7 +100,7 @@ class Denoiser:
             weights: "ema" or "raw".
 
         Raises:
-            UserError: another name, or a weight file that is missing, damaged or of another network.
+            UserError: another name, or a weight file that is missing, damaged, of another network or not finite.
         """
         if weights not in WEIGHTS:
             raise UserError(f"weights: unknown '{weights}'; valid: {', '.join(WEIGHTS)}")
@@ -108,6 +109,7 @@ class Denoiser:
             network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise UserError(f"{path}: cannot load the weights ({error}); run `dvc repro denoiser`") from None
+        check_finite(network.state_dict(), str(path))
         return network.eval()
 
     def snapshots(self) -> list["Denoiser"]:

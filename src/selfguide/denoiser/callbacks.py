@@ -1,6 +1,7 @@
 """What happens around the training steps: the curve, states to resume from, snapshots, the progress bar, NaN."""
 
 import csv
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,37 @@ def current_weights(module: DenoiserModule) -> Weights:
     return Weights(ema=module.ema.state_dict(), raw=dict(module.network.named_parameters()))
 
 
+def _diverged(what: str, module: DenoiserModule, step: int, last: Path) -> UserError:
+    """The error of a training that is to stop, with what a rerun will do."""
+    config = module.config
+    again = (
+        f"No state is kept yet (denoiser.checkpoint_every_steps: {config.checkpoint_every_steps}), so the same do too"
+    )
+    if last.is_file():
+        again = (
+            f"The last good state is kept ({last}), and the same settings resume from it, most likely to the same end"
+        )
+    return UserError(
+        f"denoiser: {what} at step {step} (learning_rate {config.learning_rate}, precision {config.precision}). Lower"
+        " denoiser.learning_rate, set denoiser.gradient_clip, or use denoiser.precision: 32-true; other settings train"
+        f" from the first step. {again}"
+    )
+
+
 class Curve(pl.Callback):
     """Loss curve: the mean of the loss over each `every` steps, read from the device only then.
 
     Rows are part of the training state, so a resumed run has the curve of an uninterrupted one.
+
+    Args:
+        path: of the CSV.
+        every: steps between its rows.
+        images_per_epoch: N.
+        last: where `States` keeps the state to resume from.
     """
 
-    def __init__(self, path: Path, every: int, images_per_epoch: int) -> None:
-        self.path, self.every, self.images_per_epoch = path, every, images_per_epoch
+    def __init__(self, path: Path, every: int, images_per_epoch: int, last: Path) -> None:
+        self.path, self.every, self.images_per_epoch, self.last = path, every, images_per_epoch, last
         self.rows: list[list[float]] = []
         self.total: torch.Tensor | None = None
         self.count = 0
@@ -48,12 +72,8 @@ class Curve(pl.Callback):
             return
         mean = float(trainer.strategy.reduce(self.total / self.count, reduce_op="mean"))
         self.total, self.count = None, 0
-        if mean != mean or mean in (float("inf"), float("-inf")):
-            raise UserError(
-                f"denoiser: the loss is {mean} at step {step} (learning_rate {module.config.learning_rate}, precision"
-                f" {module.config.precision}); the last good state is kept and training resumes from it. Lower"
-                " denoiser.learning_rate, set denoiser.gradient_clip, or use denoiser.precision: 32-true"
-            )
+        if not math.isfinite(mean):
+            raise _diverged(f"the loss is {mean}", module, step, self.last)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         epoch = step * module.config.batch_size / self.images_per_epoch
         self.rows.append([step, round(epoch, 4), mean, rate])
@@ -104,7 +124,7 @@ class States(pl.Callback):
         if step % self.every == 0 or final:
             norms = torch.stack(torch._foreach_norm([p.detach() for p in module.network.parameters()]))
             if not torch.isfinite(norms).all():
-                raise UserError(f"denoiser: weights are not finite at step {step}; the last good state is kept")
+                raise _diverged("weights are not finite", module, step, self.last)
             trainer.save_checkpoint(self.last, weights_only=False)  # with the optimiser's state
 
     def check(self, state: dict[str, Any]) -> str:

@@ -53,8 +53,8 @@ def train(
         callbacks: further Lightning callbacks, e.g. previews.
 
     Raises:
-        UserError: sizes that do not fit, boxes of other images, a loss that is not finite (the last good state is
-            kept).
+        UserError: sizes that do not fit, boxes of other images, a loss or weights that are not finite (the last good
+            state is kept, if there is one yet).
     """
     check_ids(condition.ids, condition.num_ids, "data/condition", "condition")
     if len(pixels) != len(condition.ids):
@@ -83,7 +83,7 @@ def train(
     module = DenoiserModule(build(network_config), config, pixels, condition.ids, seed, condition.boxes)
 
     states = States(scratch, config.checkpoint_every_steps, config.snapshot_every_steps)
-    curve = Curve(scratch / "curve.csv", config.log_every_steps, len(pixels))
+    curve = Curve(scratch / "curve.csv", config.log_every_steps, len(pixels), states.last)
     logger = TensorBoardLogger("logs", name="denoiser", version=digest_json(facts)[:8])
     trainer = runtime.trainer(
         max_steps=config.max_steps,

@@ -1,11 +1,11 @@
 """How many images to draw at a time, for `samples.batch_size: auto`."""
 
 import logging
-import os
 
 import torch
 from torch import nn
 
+from selfguide.core import environment
 from selfguide.core.hardware import uses_cuda
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def auto_batch_size(network: nn.Module, image_size: int) -> int:
     """
     if not uses_cuda():
         return CPU
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device("cuda", environment.number("LOCAL_RANK", least=0) or 0)
     few, more = (_peak(network.to(device), image_size, rows, device) for rows in (16, 32))
     size = fitting(2 * (more - few) // 16, torch.cuda.get_device_properties(device).total_memory // 2)
     log.info("samples.batch_size auto: %d", size)

@@ -1,5 +1,6 @@
 """A grid of samples every n training steps, to TensorBoard and logs/."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from selfguide.condition.artifact import Condition
 from selfguide.condition.mask import box_masks
+from selfguide.core.errors import UserError
 from selfguide.core.pixels import to_uint8
 from selfguide.denoiser.module import DenoiserModule
 from selfguide.denoiser.schedule import alpha_bar
@@ -18,6 +20,8 @@ from selfguide.samples.guidance import guided_model
 from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
 from selfguide.samples.solver import solve
+
+log = logging.getLogger(__name__)
 
 
 class Preview(pl.Callback):
@@ -54,8 +58,13 @@ class Preview(pl.Callback):
         with torch.no_grad(), module.ema.applied(), trainer.precision_plugin.forward_context():
             model = guided_model(module.network, config.prediction, levels, ids, self.w, mask=mask)
             solver = Ddim(levels, eta=0.0, device=module.device)
-            images = to_uint8(solve(solver, model, levels, noise, clip=True)).cpu().numpy()
+            drawn = solve(solver, model, levels, noise, clip=True)
         module.network.train()
+        try:
+            images = to_uint8(drawn).cpu().numpy()
+        except UserError as error:  # a training that diverged is stopped by its loss and its weights
+            log.warning("denoiser: no preview at step %d: %s", trainer.global_step, error)
+            return
         picture = np.asarray(grid(images, self.columns))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

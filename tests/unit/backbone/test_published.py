@@ -104,7 +104,7 @@ def test_every_tensor_of_msn_matters_to_the_output(images, msn, msn_encoder):
 
 def test_msn_at_another_size_resamples_the_positions(msn, msn_encoder):
     backbone = msn.build({"input_size": 112})
-    state = msn.convert({"target_encoder": {f"module.{k}": v for k, v in msn_encoder.items()}}, backbone.network)
+    state = msn.convert(msn_encoder, backbone.network)
     assert state["pos_embed"].shape == (1, 50, WIDTH)
     torch.testing.assert_close(state["pos_embed"][:, 0], msn_encoder["pos_embed"][:, 0])
 

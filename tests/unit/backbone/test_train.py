@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from selfguide.backbone import simclr_resnet18
 from selfguide.backbone.artifact import load_backbone
@@ -121,6 +122,22 @@ def test_a_loss_that_is_not_finite_is_an_error_that_keeps_the_last_good_state(sc
     assert all(tensor.isfinite().all() for tensor in state.values())
 
 
+def test_weights_that_the_last_step_spoilt_are_never_kept(scratch_root, pixels, monkeypatch):
+    """No loss has seen them yet."""
+    step = simclr_resnet18.SimCLR.after_step
+
+    def spoil(self, progress):
+        step(self, progress)
+        if progress == 3 / 4:  # of four steps
+            self.network.stem[1].running_mean[0] = torch.nan
+
+    monkeypatch.setattr(simclr_resnet18.SimCLR, "after_step", spoil)
+    told = r"weights are not finite \(network.stem.1.running_mean\) in epoch 1; lower .*; other settings train from the"
+    with pytest.raises(UserError, match=told):
+        prepare(scratch_root, pixels)
+    assert not (scratch_root / "backbone").exists()
+
+
 def test_one_image_is_too_few(scratch_root, pixels):
     with pytest.raises(UserError, match="at least 2 images to train on, found 1"):
         prepare(scratch_root, pixels[:1])
@@ -148,6 +165,17 @@ def test_a_published_backbone_is_written_self_contained(scratch_root, pixels, mo
     folder = prepare(scratch_root, pixels, variant="efficientnet_lite0", input_size=32)
     monkeypatch.setattr("selfguide.backbone.efficientnet_lite0.weights_file", lambda: pytest.fail("looked again"))
     assert load_backbone(folder)(torch.from_numpy(pixels[:2])).shape == (2, 1280)
+
+
+def test_a_backbone_that_holds_no_numbers_is_not_loaded(scratch_root, pixels):
+    folder = prepare(scratch_root, pixels)
+    weights = load_file(folder / "weights.safetensors")
+    weights["blocks.0.bn1.running_var"][3] = torch.nan
+    save_file(weights, folder / "weights.safetensors")
+    with pytest.raises(
+        UserError, match=r"weights.safetensors: NaN or infinity in 1 .* first in blocks.0.bn1.running_var"
+    ):
+        load_backbone(folder)
 
 
 def test_dino_teacher_follows_the_student():

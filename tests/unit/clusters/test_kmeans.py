@@ -195,3 +195,15 @@ print(r.sizes.sum())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "3000"
+
+
+@pytest.mark.parametrize("way", [torch.bfloat16], indirect=True)
+def test_a_gpu_rounds_products_once_and_the_callers_setting_comes_back(way, monkeypatch):
+    matmul, seen = torch.backends.cuda.matmul, []
+    before = matmul.allow_bf16_reduced_precision_reduction
+    real = module._best_run
+    monkeypatch.setattr(
+        module, "_best_run", lambda *given: seen.append(matmul.allow_bf16_reduced_precision_reduction) or real(*given)
+    )
+    cluster(np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32), 3)
+    assert (seen, matmul.allow_bf16_reduced_precision_reduction) == ([False], before)

@@ -69,6 +69,16 @@ def test_far_movers_are_looked_at_and_most_points_are_not_searched(monkeypatch):
     assert sum(searched) < 0.5 * 13 * 6000
 
 
+def test_centroids_move_no_farther_than_their_bounds_give_way():
+    """Told from float64, and with room for the rounding of the addition to a bound."""
+    points = UnitPoints(mixture(600, 200, 12), CPU, torch.float32, threads=1)
+    run = Lloyd(points, points[torch.arange(0, 600, 10)].clone(), points.everything)
+    run._assign(Nearest(run.centroids, torch.float32))
+    before = run.centroids.double()
+    moves = run._update(np.random.default_rng(0))
+    assert (moves.double() >= (run.centroids.double() - before).norm(dim=1) + 2.0**-23).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_an_empty_cluster_takes_half_of_a_large_one(dtype):
     features = np.concatenate([mixture(400, 8, 1), -mixture(20, 8, 1)])

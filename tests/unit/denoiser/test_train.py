@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from selfguide.annotations.artifact import Annotation
 from selfguide.condition.make import make_condition
@@ -112,13 +112,36 @@ def test_nan_stops_with_an_error_and_keeps_the_last_good_state(scratch_root):
             if trainer.global_step == 12:
                 next(module.network.parameters()).data.fill_(float("nan"))
 
-    with pytest.raises(UserError, match=r"loss is nan at step 15 .*last good state is kept"):
+    with pytest.raises(UserError, match=r"loss is nan at step 15 .*last good state is kept") as stopped:
         _train(scratch_root, "a", [Poison()])
     (state,) = (scratch_root / ".scratch/denoiser").glob("*/last.ckpt")
     saved = torch.load(state, weights_only=True)
     assert saved["global_step"] == 10
+    assert f"({state.relative_to(scratch_root)}), and the same settings resume from it" in str(stopped.value)
     assert all(torch.isfinite(v).all() for v in saved["ema"].values())
     assert _same(_train(scratch_root, "a"), _train(scratch_root, "b"))
+
+
+def test_nan_before_the_first_state_promises_none(scratch_root):
+    """Of the loss, and of weights that no loss has seen; neither leaves a state behind."""
+    for step, where in ((2, "the loss is nan at step 5"), (5, "weights are not finite at step 5")):
+
+        class Poison(pl.Callback):
+            def on_train_batch_start(self, trainer, module, batch, batch_idx, step=step):
+                if trainer.global_step == step - 1:
+                    parameter = next(module.network.parameters())
+                    parameter.register_hook(lambda gradient: gradient * float("nan"))
+
+        with pytest.raises(UserError, match=f"{where} .*No state is kept yet .*checkpoint_every_steps: 5"):
+            _train(scratch_root, "a", [Poison()], checkpoint_every_steps=5)
+        assert not list(scratch_root.glob(".scratch/denoiser/*/last.ckpt"))
+
+
+def test_a_preview_that_is_no_number_is_told_and_left_out(scratch_root, monkeypatch, caplog):
+    monkeypatch.setattr("selfguide.samples.preview.solve", lambda *args, **_: torch.full((64, 3, 16, 16), torch.nan))
+    shown = _train(scratch_root, "a", [Preview(CONDITION, 10, w=2.0, num_steps=2)])
+    assert "denoiser: no preview at step 10: samples: NaN or infinity in 64 of 64 images" in caplog.text
+    assert _same(shown, _train(scratch_root, "b"))
 
 
 def test_snapshots_and_choosing_one(scratch_root):
@@ -206,6 +229,12 @@ def test_damaged_weights_name_the_file(scratch_root):
         UserError, match=r"ema\.safetensors: expected sha256 .* changed after it was written; run `dvc repro denoiser`"
     ):
         Denoiser.load(out).build("ema")
+    weights = load_file(out / "raw.safetensors")
+    weights["stem.bias"][1] = torch.inf
+    save_file(weights, out / "raw.safetensors")
+    told = r"raw\.safetensors: NaN or infinity in 1 of \d+ tensors, first in stem\.bias; the file is damaged"
+    with pytest.raises(UserError, match=told):
+        Denoiser.load(out).build("raw")
 
 
 KILLED = """

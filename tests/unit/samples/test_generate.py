@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from numpy.lib.format import open_memmap
 
 import selfguide
@@ -190,3 +191,25 @@ def test_conditions_of_another_guidance_are_refused(denoiser, scratch_root, guid
     condition = make_condition(Annotation(guidance, IDS, num_ids), 0.0, 0)
     with pytest.raises(UserError, match=rf"expected guidance self_labeled with 3 ids.*found {guidance} with {num_ids}"):
         generate(denoiser, condition, 2.0, 7, _config(), scratch_root / "samples")
+
+
+@pytest.mark.parametrize("changes", [{"w": 1e39}, {"w": np.nan}, {"w": np.inf}, {"eta": np.nan}, {"w": -1e39}])
+@pytest.mark.parametrize("clip", [True, False])
+def test_what_is_no_number_is_no_sample(denoiser, changes, clip):
+    with pytest.raises(UserError):
+        selfguide.load(denoiser.folder).sample([0, 1, -1], **{"num_steps": 3, "clip": clip, **changes})
+
+
+def test_a_batch_that_is_no_number_stops_the_stage_and_keeps_the_others(denoiser, scratch_root, monkeypatch):
+    real = generator_module.solve
+
+    def spoilt(*given):
+        return real(*given) * (torch.nan if next(calls) == 2 else 1)
+
+    calls = iter(range(10))
+    monkeypatch.setattr(generator_module, "solve", spoilt)
+    with pytest.raises(UserError, match="samples: NaN or infinity in 2 of 2 images drawn together"):
+        generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "samples")
+    assert not (scratch_root / "samples").exists()
+    (done,) = scratch_root.glob(".scratch/samples/*/done.npy")
+    assert np.load(done).astype(bool).tolist() == [True, True, False]

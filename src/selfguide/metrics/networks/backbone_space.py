@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from selfguide.backbone.artifact import Backbone, load_backbone
-from selfguide.backbone.checkpoint import load_exactly
+from selfguide.backbone.fit import load_exactly
 from selfguide.backbone.pretrained import PRETRAINED, from_vit
 from selfguide.core.artifact import read_meta
 from selfguide.core.errors import UserError
