@@ -17,6 +17,7 @@ from selfguide.core import environment
 
 _BEAT = 5.0  # seconds
 _PATIENCE = 60.0  # a rank may keep the interpreter to itself for a while
+_FAREWELL = 10.0  # to say so before the process ends
 _LEFT = "left"
 _STARTER = "SELFGUIDE_STARTED_BY"
 
@@ -72,7 +73,7 @@ def _leave() -> None:
     """This rank has done its part: it ends, and that is no reason for others to."""
     _leaving.set()
     if _talker is not None:
-        _talker.join(2 * _BEAT)
+        _talker.join(_FAREWELL)
 
 
 def _watch_parent(parent: int) -> None:

@@ -13,6 +13,7 @@ from selfguide.backbone.artifact import load_backbone
 from selfguide.backbone.config import DinoConfig
 from selfguide.backbone.prepare import prepare_backbone
 from selfguide.core.errors import UserError
+from tests.conftest import reseal
 from tests.unit.backbone.configs import DINO, augmentation, backbone_config
 
 TRAINED = pytest.mark.parametrize("variant", ["simclr_resnet18", "dino_vit"])
@@ -172,6 +173,7 @@ def test_a_backbone_that_holds_no_numbers_is_not_loaded(scratch_root, pixels):
     weights = load_file(folder / "weights.safetensors")
     weights["blocks.0.bn1.running_var"][3] = torch.nan
     save_file(weights, folder / "weights.safetensors")
+    reseal(folder)
     with pytest.raises(
         UserError, match=r"weights.safetensors: NaN or infinity in 1 .* first in blocks.0.bn1.running_var"
     ):

@@ -21,7 +21,7 @@ from selfguide.denoiser.artifact import Denoiser, copy_denoiser
 from selfguide.denoiser.registry import DENOISERS
 from selfguide.denoiser.train import train
 from selfguide.samples.preview import Preview
-from tests.conftest import ROOT, tiny_denoiser
+from tests.conftest import ROOT, reseal, tiny_denoiser
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype(np.uint8)
 CONDITION = make_condition(Annotation("self_labeled", np.arange(30, dtype=np.int32) % 3, 3), 0.0, 0)
@@ -232,6 +232,7 @@ def test_damaged_weights_name_the_file(scratch_root):
     weights = load_file(out / "raw.safetensors")
     weights["stem.bias"][1] = torch.inf
     save_file(weights, out / "raw.safetensors")
+    reseal(out)
     told = r"raw\.safetensors: NaN or infinity in 1 of \d+ tensors, first in stem\.bias; the file is damaged"
     with pytest.raises(UserError, match=told):
         Denoiser.load(out).build("raw")
