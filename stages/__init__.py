@@ -1,1 +1,8 @@
 """One thin script per stage: `python -m stages.NAME --help`."""
+
+import sys
+from pathlib import Path
+
+# The sources beside this folder come first: where `dvc exp run --queue` or `--temp` works in a copy, an installed
+# selfguide is the workspace's, whatever has become of it since.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))

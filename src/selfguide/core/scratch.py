@@ -13,6 +13,7 @@ from typing import Any
 
 from selfguide.core.digest import digest_json
 from selfguide.core.errors import UserError
+from selfguide.core.project import project
 from selfguide.core.target import try_lock
 
 #: Folders that this process works in, with the handles of their locks.
@@ -35,8 +36,7 @@ def scratch_folder(stage: str, **facts: Any) -> Path:
 
     Under DVC it lies in the main checkout also when the stage runs in a temporary copy (`dvc exp run --temp`).
     """
-    root = Path(os.environ.get("DVC_ROOT", "."))
-    return root / ".scratch" / stage / digest_json(facts)[:16]
+    return project() / ".scratch" / stage / digest_json(facts)[:16]
 
 
 def claim(folder: Path) -> None:
