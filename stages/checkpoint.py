@@ -5,7 +5,7 @@ Reads models/denoiser, data/condition and data/reference; writes models/checkpoi
 
 from pathlib import Path
 
-from selfguide.checkpoint.choose import choose
+from selfguide.checkpoint.make import make_checkpoint
 from selfguide.condition.artifact import Condition
 from selfguide.core.stage import parser, run
 from selfguide.params import load_params
@@ -21,7 +21,7 @@ def main() -> None:
         out="models/checkpoint",
     ).parse_args()
     params = load_params(args.params)
-    choose(
+    make_checkpoint(
         Path(args.model),
         Condition.load(args.condition),
         Path(args.reference),

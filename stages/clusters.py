@@ -9,7 +9,7 @@ from selfguide.clusters.kmeans import kmeans
 from selfguide.clusters.metrics import measure
 from selfguide.clusters.picture import draw_clusters
 from selfguide.core.artifact import write_json
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.core.stage import parser, run
 from selfguide.features.artifact import Features
 from selfguide.images.artifact import ImageSet
@@ -32,8 +32,8 @@ def main() -> None:
     features, train = Features.load(args.features), ImageSet.load(args.images).train
     if len(features.features) != len(train):
         raise UserError(
-            f"{args.features}: {len(features.features)} features, {args.images} has {len(train)} images; run"
-            " `dvc repro features`"
+            f"{args.features}: {len(features.features)} features, {args.images} has {len(train)} images;"
+            f" {rerun('features')}"
         )
     result = kmeans(
         features.features,

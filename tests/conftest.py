@@ -24,6 +24,9 @@ from selfguide.core.config import parse, read_yaml
 from selfguide.denoiser.config import DenoiserConfig
 
 ROOT = Path(__file__).parents[1]
+#: Seconds after which a process that a test waits for must hang. Ranks that miss each other end by themselves within
+#: 30 minutes (torch's patience), and the busiest machine is sooner done.
+HANGS = 3600
 
 os.environ["SELFGUIDE_PROGRESS"] = "0"
 

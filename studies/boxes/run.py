@@ -39,7 +39,7 @@ def annotators(args: argparse.Namespace) -> list[Row]:
     """A row per annotator, all on the keys of one backbone."""
     rows: list[Row] = []
     for name, values in ANNOTATORS.items():
-        _dvc([*values, *args.set], "annotators/dvc.yaml:boxes")
+        _dvc(["guidance=self_boxed", *values, *args.set], "boxes")
         rows.append({"annotator": name, **_read("boxes")})
     return rows
 

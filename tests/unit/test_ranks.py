@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from selfguide.annotations.artifact import Annotation
 from selfguide.condition.make import make_condition
 from selfguide.images.artifact import ImageSet, ImageSplit
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 
 ROWS = """
 import sys
@@ -52,7 +52,7 @@ def _run(folder: Path, code: str, ranks: int) -> Path:
                    "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # fmt: skip
     environment.pop("DVC_ROOT", None)
     done = subprocess.run([sys.executable, "main.py"], cwd=folder, env=environment, capture_output=True, text=True,
-                          timeout=300)  # fmt: skip
+                          timeout=HANGS)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -112,7 +112,7 @@ def _launch(folder: Path, *commands: tuple[list[str], dict[str, str]]) -> Path:
         for command, more in commands
     ]
     try:
-        errors = [process.communicate(timeout=300)[1] for process in processes]
+        errors = [process.communicate(timeout=HANGS)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()

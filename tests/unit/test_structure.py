@@ -34,10 +34,7 @@ def _imports(path: Path) -> set[Path]:
 
 
 def _stages() -> dict[str, dict]:
-    stages = {}
-    for name in ("dvc.yaml", "annotators/dvc.yaml"):
-        stages |= yaml.safe_load((ROOT / name).read_text())["stages"]
-    return stages
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 def test_every_package_has_its_place():

@@ -5,7 +5,7 @@ import numpy as np
 from selfguide.annotations.artifact import Annotation
 from selfguide.clusters.artifact import Clusters
 from selfguide.core.artifact import Array
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.images.artifact import ImageSet
 
 
@@ -43,8 +43,7 @@ def self_boxed(clusters: Clusters, boxes: Array) -> Annotation:
     """
     if len(clusters.ids) != len(boxes):
         raise UserError(
-            f"data/boxes: {len(boxes)} boxes, data/clusters has {len(clusters.ids)} ids; run"
-            " `dvc repro annotators/dvc.yaml:boxes annotators/dvc.yaml:clusters`"
+            f"data/boxes: {len(boxes)} boxes, data/clusters has {len(clusters.ids)} ids; {rerun('boxes', 'clusters')}"
         )
     return Annotation("self_boxed", clusters.ids, len(clusters.sizes), backbone=clusters.backbone, boxes=boxes[:, None])
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from selfguide.core.artifact import Array, Meta, read_meta, save_array, write_meta
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.core.target import replacing
 
 KIND = "annotation"
@@ -56,7 +56,7 @@ class Annotation:
         Raises:
             UserError: missing, foreign or damaged.
         """
-        meta = read_meta(folder, KIND, f"annotators/dvc.yaml:{Path(folder).name}")
+        meta = read_meta(folder, KIND, Path(folder).name)
         ids, boxes = open_signal(meta, meta["num_ids"])
         names = tuple(meta["names"]) if meta["names"] else None
         return cls(meta["guidance"], ids, meta["num_ids"], names, meta["backbone"], boxes)
@@ -82,8 +82,8 @@ def check_ids(ids: Array, num_ids: int, where: str, stage: str) -> None:
     if ids.size and (int(ids.min()) < -1 or int(ids.max()) >= num_ids):
         row = int(((ids < -1) | (ids >= num_ids)).reshape(len(ids), -1).any(axis=1).argmax())
         raise UserError(
-            f"{where}: expected ids from -1 (none) to {num_ids - 1}, found {ids[row].tolist()} of image {row}; run"
-            f" `dvc repro {stage}`"
+            f"{where}: expected ids from -1 (none) to {num_ids - 1}, found {ids[row].tolist()} of image {row};"
+            f" {rerun(stage)}"
         )
 
 

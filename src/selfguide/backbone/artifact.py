@@ -10,7 +10,7 @@ from selfguide.backbone.fit import load_exactly
 from selfguide.backbone.network import Backbone as Backbone
 from selfguide.backbone.registry import VARIANTS
 from selfguide.core.artifact import read_meta, write_meta
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.core.target import replacing
 
 _KIND = "backbone"
@@ -46,7 +46,7 @@ def load_backbone(folder: str | Path) -> Backbone:
     meta = read_meta(folder, _KIND, "backbone")
     variant = meta["variant"]
     if variant not in VARIANTS:
-        raise UserError(f"{folder}/meta.json: unknown variant {variant!r}; run `dvc repro backbone`")
+        raise UserError(f"{folder}/meta.json: unknown variant {variant!r}; {rerun('backbone')}")
     backbone = VARIANTS[variant].build(meta["architecture"])
     path = meta.check("weights.safetensors")
     load_exactly(backbone.network, read_checkpoint(path), str(path))

@@ -13,6 +13,7 @@ from selfguide.backbone.registry import VARIANTS
 from selfguide.backbone.train import train
 from selfguide.backbone.trained import Trained
 from selfguide.core.artifact import Array
+from selfguide.core.project import located
 from selfguide.core.scratch import digest_code, discard, scratch_folder
 from selfguide.core.target import begins_with, replacing_file
 
@@ -48,7 +49,8 @@ def prepare_backbone(config: BackboneConfig, pixels: Array, seed: int, out: Path
             return
         backbone, losses = trained
     else:
-        backbone = variant.load(config, image_size)
+        checkpoint = None if config.checkpoint is None else located(config.checkpoint)
+        backbone = variant.load(config.model_copy(update={"checkpoint": checkpoint}), image_size)
     save_backbone(out, backbone, config.variant, variant.architecture(config, image_size), **origin)
     header = ("epoch", "loss")
     ours = begins_with(",".join(header).encode())

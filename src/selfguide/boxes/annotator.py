@@ -38,5 +38,5 @@ def load_annotator(folder: str | Path) -> tuple[Path, BoxesConfig]:
     Raises:
         UserError: missing or damaged.
     """
-    meta = read_meta(folder, _KIND, "annotators/dvc.yaml:self_boxed")
+    meta = read_meta(folder, _KIND, "self_boxed")
     return meta.folder / "backbone", parse(BoxesConfig, meta["config"], f"{folder}/meta.json: config")

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from selfguide.core.artifact import Array, read_meta, save_array, write_meta
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.core.target import replacing
 
-_KIND, _STAGE = "boxes", "annotators/dvc.yaml:boxes"
+_KIND, _STAGE = "boxes", "boxes"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class FoundBoxes:
         for name, shape in (("boxes", (num, 4)), ("original", (num, 4)), ("fallback", (num,))):
             found = getattr(self, name).shape
             if found != shape:
-                raise UserError(f"boxes: {name}: expected shape {shape}, found {found}; run `dvc repro {_STAGE}`")
+                raise UserError(f"boxes: {name}: expected shape {shape}, found {found}; {rerun(_STAGE)}")
         for name, most in (("boxes", self.size), ("original", np.iinfo(np.int32).max)):
             x0, y0, x1, y1 = getattr(self, name).T
             inside = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= most) & (y1 <= most)
@@ -62,7 +62,7 @@ class FoundBoxes:
             if len(wrong):
                 raise UserError(
                     f"boxes: {name} of image {wrong[0]}: expected x0 < x1, y0 < y1 inside the image, found"
-                    f" {getattr(self, name)[wrong[0]].tolist()} ({len(wrong)} such boxes); run `dvc repro {_STAGE}`"
+                    f" {getattr(self, name)[wrong[0]].tolist()} ({len(wrong)} such boxes); {rerun(_STAGE)}"
                 )
 
     def save(self, folder: str | Path, **facts: Any) -> None:

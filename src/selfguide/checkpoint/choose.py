@@ -1,4 +1,4 @@
-"""Chooses a snapshot. Reads models/denoiser, the condition and the reference; writes models/checkpoint.
+"""Chooses the snapshot whose samples score best.
 
 It stands apart from training, so that an edit of the metrics never retrains and every snapshot is scored alike.
 """
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from selfguide.checkpoint.config import CheckpointConfig
-from selfguide.checkpoint.weak import find_weak
 from selfguide.condition.artifact import Condition
 from selfguide.core import runtime
 from selfguide.core.artifact import write_meta
@@ -29,7 +28,8 @@ log = logging.getLogger(__name__)
 
 
 def choose(
-    source: Path,
+    final: Denoiser,
+    weak: Denoiser | None,
     condition: Condition,
     reference: Path,
     config: CheckpointConfig,
@@ -38,25 +38,16 @@ def choose(
     seed: int,
     out: Path,
 ) -> None:
-    """Copy the chosen snapshot of the denoiser at `source` to `out`, with the scores in its meta.json.
+    """Draw from every snapshot, score the images, and copy the best one to `out`, with the scores in its meta.json.
 
     Args:
-        source: folder of the trained denoiser.
-        condition: conditions to sample from.
-        reference: folder of the real images' features.
-        config: the `checkpoint` section.
-        samples, metrics: their sections; number of images and steps come from `config`.
-        seed: of the samples.
-        out: where the chosen denoiser goes.
+        final: the trained denoiser, which has the snapshots.
+        weak: for samples.guiding: weak_model, and then only later snapshots are candidates.
+        condition, reference, config, samples, metrics, seed, out: see `make.make_checkpoint`.
 
     Raises:
-        UserError: `config.metric` is not among the scores, or the weak model cannot be had.
+        UserError: `config.metric` is not among the scores.
     """
-    final = Denoiser.load(source)
-    weak = None if config.weak_model is None else find_weak(config.weak_model, final)
-    if config.choice == "last":
-        copy_denoiser(final, out, weak, choice="last")
-        return
     check_same_task(final, condition)
     settings = samples.model_copy(update={"num_images": config.num_images, "num_steps": config.num_steps})
     scores: dict[int, float] = {}

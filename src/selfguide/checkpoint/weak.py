@@ -1,6 +1,7 @@
 """Finds the weak model of autoguidance: an earlier snapshot, or another denoiser of the same images and conditions."""
 
 from selfguide.core.errors import UserError
+from selfguide.core.project import located
 from selfguide.denoiser.artifact import Denoiser
 
 
@@ -15,7 +16,7 @@ def find_weak(weak_model: int | str, final: Denoiser) -> Denoiser:
         UserError: no such snapshot or folder, or a model that estimates something else than `final` does.
     """
     if isinstance(weak_model, str):
-        other = Denoiser.load(weak_model)
+        other = Denoiser.load(located(weak_model))
         _check_same_task(other, final)
         return other
     earlier = {snapshot.step: snapshot for snapshot in final.snapshots()[:-1]}

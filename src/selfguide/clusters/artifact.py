@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from selfguide.core.artifact import Array, read_meta, save_array, write_meta
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.core.target import replacing
 
 _KIND = "clusters"
@@ -45,7 +45,7 @@ class Clusters:
         """
         outside = len(self.ids) and (self.ids.min() < 0 or self.ids.max() >= self.k)
         if outside or not np.array_equal(np.bincount(self.ids, minlength=self.k), self.sizes):
-            raise UserError(f"clusters: ids and sizes do not fit k = {self.k}; run `dvc repro clusters`")
+            raise UserError(f"clusters: ids and sizes do not fit k = {self.k}; {rerun('clusters')}")
 
     def save(self, folder: str | Path, **facts: Any) -> None:
         """Write the artifact; `facts` go to meta.json."""

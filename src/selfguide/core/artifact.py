@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfguide.core.digest import digest_all, digest_file, digest_json
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.core.target import META, is_json, replacing_file
 
 FORMAT_VERSION = 2
@@ -51,7 +51,7 @@ class Meta(Mapping[str, Any]):
     Args:
         folder: of the artifact.
         facts: what meta.json says.
-        stage: DVC target that makes the artifact, for error messages.
+        stage: stage that makes the artifact, for error messages.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any], stage: str) -> None:
@@ -60,7 +60,7 @@ class Meta(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._facts:
-            raise UserError(f"{self.folder / META}: expected the key {key}, found none; run `dvc repro {self.stage}`")
+            raise UserError(f"{self.folder / META}: expected the key {key}, found none; {rerun(self.stage)}")
         return self._facts[key]
 
     def __contains__(self, key: object) -> bool:
@@ -88,7 +88,7 @@ class Meta(Mapping[str, Any]):
         Raises:
             UserError: missing, or changed since.
         """
-        path, remedy = self.folder / name, f"run `dvc repro {self.stage}`"
+        path, remedy = self.folder / name, rerun(self.stage)
         if not path.is_file():
             raise UserError(f"{path} is missing: {remedy}")
         expected, found = self["files"].get(name), digest_file(path)
@@ -106,13 +106,13 @@ def read_meta(folder: str | Path, kind: str, stage: str) -> Meta:
     Args:
         folder: artifact folder.
         kind: the kind that `write_meta` recorded.
-        stage: DVC target that makes the artifact, for the error message.
+        stage: stage that makes the artifact, for the error message.
 
     Raises:
         UserError: the folder or meta.json is missing, unreadable or changed, of another kind or format.
     """
     path = Path(folder) / META
-    remedy = f"run `dvc repro {stage}`"
+    remedy = rerun(stage)
     if not path.is_file():
         raise UserError(f"{path} is missing: {remedy}")
     try:
@@ -208,13 +208,13 @@ def open_array(path: str | Path, dtype: str, shape: Sequence[int | None], stage:
         path: the file.
         dtype: numpy dtype name, e.g. "uint8".
         shape: expected lengths; None matches any.
-        stage: DVC target that makes it, for the error message; None: none does.
+        stage: stage that makes it, for the error message; None: none does.
 
     Raises:
         UserError: missing, truncated, longer than its shape says, of another dtype or shape.
     """
     path = Path(path)
-    remedy = "" if stage is None else f"; run `dvc repro {stage}`"
+    remedy = "" if stage is None else f"; {rerun(stage)}"
     if not path.is_file():
         raise UserError(f"{path} is missing{remedy.replace('; ', ': ')}")
     try:

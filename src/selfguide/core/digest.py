@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from selfguide.core.project import project
+
 #: Files up to this size are read whole each time they are opened: 64 MiB in less than a tenth of a second.
 SMALL = 1 << 26
 
@@ -47,13 +49,7 @@ def digest_all(digests: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
-def project() -> Path | None:
-    """The project's folder: the main checkout where DVC runs the stage, also in a copy; else the one we are in."""
-    root = Path(os.environ.get("DVC_ROOT", "."))
-    return root if (root / "dvc.yaml").is_file() else None
-
-
 def _known(status: os.stat_result) -> Path | None:
     root = project()
     facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-    return None if root is None else root / ".scratch/digests" / "-".join(map(str, facts))
+    return root / ".scratch/digests" / "-".join(map(str, facts)) if (root / "dvc.yaml").is_file() else None

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from selfguide.core import environment
 from selfguide.core.digest import digest_json
 from selfguide.core.errors import UserError
+from selfguide.core.project import project
 from selfguide.core.target import try_lock
 
 #: Folders that this process works in, with the handles of their locks.
@@ -39,8 +39,7 @@ def scratch_folder(stage: str, **facts: Any) -> Path:
     Raises:
         UserError: DVC_ROOT is set, and no folder.
     """
-    root = environment.folder("DVC_ROOT") or Path()
-    return root / ".scratch" / stage / digest_json(facts)[:16]
+    return project() / ".scratch" / stage / digest_json(facts)[:16]
 
 
 def claim(folder: Path) -> None:

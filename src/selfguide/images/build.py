@@ -17,7 +17,7 @@ from selfguide.images.artifact import KIND, ImageSet, ImageSplit, Labels, Rows, 
 from selfguide.images.config import ImagesConfig
 from selfguide.images.decode import Unreadable
 from selfguide.images.geometry import Framing
-from selfguide.images.registry import SOURCES
+from selfguide.images.registry import open_sources
 from selfguide.images.source import Source
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def build(config: ImagesConfig, seed: int, folder: str | Path) -> ImageSet:
     Raises:
         UserError: a path is wrong, files are unreadable and not to be skipped, or there are too few images.
     """
-    sources = SOURCES[config.source](config, seed)
+    sources = open_sources(config, seed)
     train, heldout = sources.train, sources.heldout or sources.train
     order, heldout_order = _order(train, seed, "train"), _order(heldout, seed, "heldout")
     if sources.heldout is None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from selfguide.core.errors import UserError, shown
+from selfguide.core.project import located
 from selfguide.images.annotated import Entry, open_splits
 from selfguide.images.annotation_text import annotated_size, name_fault, named, number
 from selfguide.images.config import ImagesConfig
@@ -89,7 +90,7 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
 
 def _bytes(where: str, name: str, files: Files) -> bytes:
     """A file, or one below `images.path`."""
-    path = Path(name).expanduser()
+    path = Path(located(name))
     if path.is_file():
         return path.read_bytes()
     if (inside := normalised(name)) in files:

@@ -9,7 +9,7 @@ from selfguide.core.errors import UserError
 from selfguide.images.artifact import Pixels, Rows, Windows, load_pixels, load_rows
 from selfguide.images.config import ImagesConfig
 from selfguide.images.decode import FaultError
-from selfguide.images.registry import SOURCES
+from selfguide.images.registry import open_sources
 
 
 class Originals:
@@ -31,7 +31,7 @@ class Originals:
         """
         self.rows, self.windows = load_rows(folder)
         self._stored = load_pixels(folder)
-        self._source = SOURCES[config.source](config, seed).train
+        self._source = open_sources(config, seed).train
         self._folder = folder
         if self.rows.max() >= self._source.num_images:
             self._refuse(f"row {self.rows.max()} of {self._source.num_images} images")

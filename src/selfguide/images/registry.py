@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from selfguide.core.project import located
 from selfguide.images.arrays import open_arrays
 from selfguide.images.cifar import open_cifar
 from selfguide.images.coco import open_coco
-from selfguide.images.config import ImagesConfig, SourceName
+from selfguide.images.config import ImagesConfig, Paths, SourceName
 from selfguide.images.digits import open_digits
 from selfguide.images.image_folder import open_image_folder
 from selfguide.images.imagenet import open_imagenet
@@ -25,3 +26,19 @@ SOURCES: dict[SourceName, Callable[[ImagesConfig, int], Sources]] = {
     "imagenet64": open_imagenet,
     "arrays": open_arrays,
 }
+
+
+def open_sources(config: ImagesConfig, seed: int) -> Sources:
+    """Open what `config` names; relative paths start in the project.
+
+    Raises:
+        UserError: see each source.
+    """
+    paths = {key: _located(getattr(config, key)) for key in ("path", "heldout_path")}
+    return SOURCES[config.source](config.model_copy(update=paths), seed)
+
+
+def _located(paths: Paths) -> Paths:
+    if isinstance(paths, tuple):
+        return tuple(located(path) for path in paths)
+    return None if paths is None else located(paths)

@@ -21,7 +21,6 @@ arXiv:2306.04675): hence the picture.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom
 
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
@@ -97,6 +96,8 @@ def copying_warning(sample_distances: Array, heldout_distances: Array) -> str | 
     Raises:
         UserError: no distances, negative ones or NaN.
     """
+    from scipy.stats import hypergeom  # not at the top: it takes half a second, which the stage floor need not wait for
+
     _check(sample_distances, "samples")
     _check(heldout_distances, "held-out images")
     samples_within, heldout_within = _within(sample_distances, heldout_distances)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
+from selfguide.core.project import located
 from selfguide.images.artifact import ImageSet
 from selfguide.metrics.extract import extract
 from selfguide.metrics.networks.registry import build_network
@@ -27,7 +28,7 @@ def build_reference(images: ImageSet, config: ReferenceConfig) -> Reference | No
     if heldout is not None or config.num_heldout is not None:
         heldout = _first(train[:0] if heldout is None else heldout, config.num_heldout, "num_heldout")
     spaces: dict[str, RealFeatures] = {}
-    backbone = None if config.backbone is None else Path(config.backbone).expanduser()
+    backbone = None if config.backbone is None else Path(located(config.backbone))
     for name in config.networks:
         network = build_network(name, backbone)
         ours = extract(network, train, config.batch_size, {"use": "train"})

@@ -9,7 +9,7 @@ import denoiser as bench
 import pytest
 import torch
 
-from tests.conftest import ROOT
+from tests.conftest import HANGS, ROOT
 
 B, SIZE = 2, 16
 
@@ -60,7 +60,7 @@ def test_the_whole_command(tmp_path):
     out = tmp_path / "r.md"
     command = [sys.executable, "benchmarks/denoiser.py", "--base", "32", "--size", "16", "--train-batch", "2"]
     command += ["--sample-batch", "2", "--rounds", "1", "--warm-up", "1", "--threads", "1", "--out", str(out)]
-    done = subprocess.run([*command, "--peers", "diffusers"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*command, "--peers", "diffusers"], cwd=ROOT, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     assert text.count("| selfguide |") == text.count("| diffusers |") == 2

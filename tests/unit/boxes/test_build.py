@@ -117,11 +117,13 @@ def test_boxes_that_are_none(scratch_root, changes, message):
 
 
 def test_missing_and_damaged_boxes_name_the_stage(scratch_root):
-    with pytest.raises(UserError, match=r"dvc repro annotators/dvc.yaml:boxes"):
+    with pytest.raises(UserError, match=r"dvc repro boxes"):
         FoundBoxes.load("none")
     found_boxes().save("boxes")
     np.save("boxes/fallback.npy", np.zeros(3, bool))
-    with pytest.raises(UserError, match=r"expected bool \(2\), found bool \(3,\).*annotators/dvc.yaml:boxes"):
+    with pytest.raises(
+        UserError, match=r"expected bool \(2\), found bool \(3,\).*run `dvc repro boxes` with guidance self_boxed"
+    ):
         FoundBoxes.load("boxes")
 
 
@@ -135,7 +137,7 @@ def test_an_annotator_survives_the_disk(scratch_root, backbone):
 
 
 def test_annotators_that_are_none(scratch_root, backbone):
-    with pytest.raises(UserError, match="meta.json is missing: run `dvc repro annotators/dvc.yaml:self_boxed`"):
+    with pytest.raises(UserError, match="meta.json is missing: run `dvc repro self_boxed` with guidance self_boxed"):
         load_annotator("none")
     with pytest.raises(UserError, match="dvc repro backbone"):
         save_annotator("annotator", "none", boxes_config())

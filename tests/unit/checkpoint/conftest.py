@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from selfguide.annotations.artifact import Annotation
-from selfguide.checkpoint.choose import choose
 from selfguide.checkpoint.config import CheckpointConfig
+from selfguide.checkpoint.make import make_checkpoint
 from selfguide.condition.make import make_condition
 from selfguide.core.config import parse, read_yaml
 from selfguide.denoiser.artifact import Denoiser
@@ -25,7 +25,7 @@ def choose_from(model: Path, samples: dict[str, Any] | None = None, out: str = "
     config = parse(CheckpointConfig, {**TINY["checkpoint"], **changes}, "checkpoint")
     sampling = parse(SamplesConfig, {**TINY["samples"], **(samples or {})}, "samples")
     metrics = parse(MetricsConfig, TINY["metrics"], "metrics")
-    choose(model, CONDITION, Path("reference"), config, sampling, metrics, 0, model.parent / out)
+    make_checkpoint(model, CONDITION, Path("reference"), config, sampling, metrics, 0, model.parent / out)
     return Denoiser.load(model.parent / out)
 
 

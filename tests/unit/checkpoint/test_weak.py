@@ -91,9 +91,9 @@ def test_the_best_is_sought_among_later_snapshots_guided_by_the_weak_one(model, 
     ("changes", "message"),
     [
         ({"guiding: null_condition": "guiding: weak_model"}, "samples.guiding: weak_model needs checkpoint.weak_model"),
-        ({"weak_model: null": "weak_model: 5"}, "weak_model: step 5 has no snapshot; .*snapshot_every_steps = null"),
-        ({"weak_model: null": "weak_model: 5", "snapshot_every_steps: null": "snapshot_every_steps: 4"}, "= 4 below"),
-        ({"weak_model: null": "weak_model: 20", "snapshot_every_steps: null": "snapshot_every_steps: 5"}, "steps = 20"),
+        ({"weak_model: ": "weak_model: 5"}, "weak_model: step 5 has no snapshot; .*snapshot_every_steps = null"),
+        ({"weak_model: ": "weak_model: 5", "snapshot_every_steps:": "snapshot_every_steps: 4"}, "= 4 below"),
+        ({"weak_model: ": "weak_model: 20", "snapshot_every_steps:": "snapshot_every_steps: 5"}, "steps = 20"),
     ],
 )
 def test_what_cannot_work_stops_before_training(tmp_path, changes, message):

@@ -9,6 +9,7 @@ from sklearn.datasets import make_blobs
 from selfguide.clusters import kmeans as module
 from selfguide.clusters.kmeans import KMeansResult, kmeans
 from selfguide.core.errors import UserError
+from tests.conftest import HANGS
 
 
 @pytest.fixture(params=["faiss", torch.float32, torch.bfloat16], autouse=True)
@@ -193,7 +194,7 @@ r = kmeans(x, 30, 0, num_iterations=5, num_redo=1, max_points_per_centroid=None)
 (torch.randn(200, 200) @ torch.randn(200, 200)).sum()
 print(r.sizes.sum())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS, check=True)
     assert done.stdout.strip() == "3000"
 
 

@@ -36,12 +36,16 @@ WRONG = [
     ("  schedule: cosine", "  schedule: cosinus", ["denoiser.schedule", "did you mean 'cosine'"]),
     ("  max_steps:", "  max_step:", ["denoiser.max_step: unknown key; did you mean 'max_steps'", "max_steps: missing"]),
     ("  horizontal_flip: false", "  horizontal_flip: 0", ["denoiser.horizontal_flip: should be a valid boolean"]),
-    ("  channel_multipliers: [", "  channel_multipliers: [0, ", ["denoiser.channel_multipliers[0]", "greater than"]),
+    (
+        "  channel_multipliers:\n  - 1",
+        "  channel_multipliers:\n  - 0",
+        ["denoiser.channel_multipliers[0]", "greater than"],
+    ),
     ("  num_heads: {num_heads}", "  num_heads: 7", ["denoiser.num_heads: 7 does not divide"]),
     ("  ema_decay:", "  ema_decay: 1.0 #", ["denoiser.ema_decay: should be less than 1"]),
     ("  sampler: ddim", "  sampler: dimm", ["samples.sampler", "did you mean 'ddim'"]),
     ("  nearest_k: 3", "  nearest_k: 1000", ["samples.num_images: expected at least 1001 images", "nearest_k 1000"]),
-    ("  num_nearest: null", "  num_nearest: 3", ["metrics: num_nearest 3 is too few for nearest_k 3"]),
+    ("  num_nearest:", "  num_nearest: 3", ["metrics: num_nearest 3 is too few for nearest_k 3"]),
     ("  choice: last", "  choice: lats", ["checkpoint.choice", "did you mean 'last'"]),
     ("reference:", "reference: 3\nold:", ["reference"]),
     # What no run could use is told with the largest value, and not by memory that is not there.

@@ -19,6 +19,7 @@ from selfguide.features.artifact import Features
 from selfguide.features.config import FeaturesConfig
 from selfguide.features.extract import check_features, extract_features, load_frozen, run_network
 from selfguide.images.artifact import ImageSet, ImageSplit, load_pixels
+from tests.conftest import HANGS
 from tests.unit.backbone.configs import backbone_config
 
 CONFIG = FeaturesConfig(batch_size=4, precision="32-true")
@@ -172,6 +173,6 @@ def test_two_ranks_write_the_bytes_of_one(scratch_root, backbone, pixels):
     written = []
     for ranks in ("1", "2"):
         environment = {**os.environ, "SELFGUIDE_DEVICES": ranks, "SELFGUIDE_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "main.py"], env=environment, check=True, capture_output=True, timeout=300)
+        subprocess.run([sys.executable, "main.py"], env=environment, check=True, capture_output=True, timeout=HANGS)
         written.append([(p.name, p.read_bytes()) for p in sorted(Path("out").iterdir())])
     assert written[0] == written[1]

@@ -9,6 +9,7 @@ import torch
 
 from selfguide.metrics.extract import extract
 from selfguide.metrics.feature_set import FeatureSet
+from tests.conftest import HANGS
 from tests.unit.metrics.stub import Stub, images
 
 ROOT = Path(__file__).parents[3]
@@ -104,7 +105,7 @@ def test_two_ranks_give_the_same_features_as_one(stub, tmp_path):
     script = tmp_path / "two_ranks.py"
     script.write_text(TWO_RANKS)
     environment = {**os.environ, "SELFGUIDE_DEVICES": "2", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, check=True, timeout=HANGS)
     for name, num in (("first", 11), ("second", 7)):
         theirs = FeatureSet.load(tmp_path / name, "reference")
         ours = extract(Stub(), images(num), 2, {})

@@ -141,7 +141,10 @@ def test_rows_of_the_picture_are_distinct_conditions():
 )
 def test_wrong_boxes_stop_the_first_stage(tmp_path, guidance, boxes, message):
     text = (ROOT / "presets/tiny.yaml").read_text()
-    for old, new in {"guidance: self_labeled": f"guidance: {guidance}", "  boxes: null": f"  boxes: {boxes}"}.items():
+    for old, new in {
+        "guidance: self_labeled": f"guidance: {guidance}",
+        "  boxes:\n  precision": f"  boxes: {boxes}\n  precision",
+    }.items():
         assert old in text
         text = text.replace(old, new)
     (tmp_path / "params.yaml").write_text(text)

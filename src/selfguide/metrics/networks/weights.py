@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from selfguide.core.errors import UserError
+from selfguide.core.project import located
 
 
 def named_weights(file: str) -> Path | None:
@@ -18,7 +19,7 @@ def named_weights(file: str) -> Path | None:
     named = os.environ.get("SELFGUIDE_WEIGHTS")
     if not named:
         return None
-    path = Path(named)
+    path = Path(located(named))
     if not path.exists():
         raise UserError(f"environment variable SELFGUIDE_WEIGHTS: expected a folder with {file}, found no '{named}'")
     path = path if path.is_file() else path / file
