@@ -108,12 +108,16 @@ def test_a_copy_of_the_project_finds_its_raw_data(bare):
     picture.parent.mkdir(parents=True)
     Image.new("RGB", (20, 20), "red").save(picture)
     with zipfile.ZipFile(bare.folder / "photos.zip", "w") as archive:
-        for number in range(3):
+        for number in range(6):
             Image.new("RGB", (20, 20), (number, 0, 0)).save(picture.with_name("x.png"))
             archive.write(picture.with_name("x.png"), f"{number}.png")
     picture.with_name("x.png").unlink()
     bare.run("dvc add -q data/raw/more && git add data/raw/more.dvc")
-    values = ("source=image_folder", "path=[photos.zip,data/raw/more]", "num_train=3", "num_heldout=1")
-    said = bare.run("dvc exp run --temp -S seed=1 " + " ".join(f"-S images.{value}" for value in values) + " images")
-    assert "images: 3 training and 1 held-out images" in said
+    values = ("source=image_folder", "path=[photos.zip,data/raw/more]", "num_train=5", "num_heldout=2")
+    said = bare.run(
+        "dvc exp run --temp -S seed=1 -S reference.num_train=null -S reference.num_heldout=null "
+        + " ".join(f"-S images.{value}" for value in values)
+        + " images"
+    )
+    assert "images: 5 training and 2 held-out images" in said
     assert bare.run("git status --porcelain") == "A  data/raw/more.dvc\n"
