@@ -33,5 +33,6 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-clean:  ## remove the environment and everything computed
-	rm -rf $(VENV) .scratch logs data models .dvc/cache .dvc/tmp
+clean:  ## remove the environment and everything computed; raw data stays
+	git clean -fdxq -e /data/raw data models logs
+	rm -rf $(VENV) .scratch .dvc/cache .dvc/tmp

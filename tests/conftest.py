@@ -11,6 +11,8 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import random
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,15 @@ os.environ["SELFGUIDE_PROGRESS"] = "0"
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
+    """Wait for a file that a process writes; one that ends without it fails the test."""
+    deadline = time.monotonic() + HANGS
+    while not path.exists():
+        assert process.poll() is None or path.exists(), f"the process ended ({process.returncode}) without {path.name}"
+        assert time.monotonic() < deadline, f"no {path.name}"
+        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)

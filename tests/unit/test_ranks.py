@@ -32,10 +32,11 @@ def function(start, stop, device):
     (calls / f"{start}-{torch.distributed.is_initialized()}").touch(exist_ok=False)
     return {"x": network(torch.arange(start, stop, dtype=torch.float32, device=device)[:, None])}
 
-move = fill_rows(network, function, 23, {"x": ((3,), "float32")}, 4, Path(".scratch/x"), "x")
-if move is not None:
+filled = fill_rows(network, function, 23, {"x": ((3,), "float32")}, 4, Path(".scratch/x"), "x")
+if filled is not None:
     Path("out").mkdir()
-    move(Path("out"))
+    with filled(Path("out")):
+        pass
 """
 
 TRAIN = """

@@ -144,11 +144,10 @@ def annotate(config: BoxesConfig, images: Images, backbone: Path, seed: int) -> 
         "boxes", config=settings, seed=seed, code=digest_code("core", "backbone", "boxes"), **upstream
     )
     outputs = {"boxes": ((4,), "float32"), "fallback": ((), "uint8")}
-    move = fill_rows(network, rows, len(images), outputs, config.batch_size, scratch, "boxes", precision=precision)
-    if move is None:
+    filled = fill_rows(network, rows, len(images), outputs, config.batch_size, scratch, "boxes", precision=precision)
+    if filled is None:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        move(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, filled(Path(folder)):
         table, flags = (np.load(Path(folder) / f"{name}.npy") for name in outputs)
     boxes, fallback = np.empty(table.shape, np.int32), np.empty(len(table), np.bool_)
     boxes[order], fallback[order] = table, flags != 0

@@ -11,11 +11,9 @@ import numpy as np
 from selfguide.checkpoint.config import CheckpointConfig
 from selfguide.condition.artifact import Condition
 from selfguide.core import runtime
-from selfguide.core.artifact import write_meta
 from selfguide.core.config import nearest
 from selfguide.core.errors import UserError
-from selfguide.core.scratch import claim, discard, scratch_folder
-from selfguide.core.target import replacing
+from selfguide.core.scratch import claim, discard, empty, scratch_folder
 from selfguide.denoiser.artifact import Denoiser, copy_denoiser
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.evaluate import evaluate
@@ -58,12 +56,13 @@ def choose(
     for snapshot in (each for each in final.snapshots() if each.step > first):
         asked = draw_conditions(condition, config.num_images, seed, settings.ids, settings.boxes)
         description = f"snapshot {snapshot.step}"
-        move = fill_samples(snapshot, asked, config.w, seed, settings, description, weak=weak)
-        if move is not None:
+        filled = fill_samples(snapshot, asked, config.w, seed, settings, description, weak=weak)
+        if filled is not None:
             claim(scratch)
-            with replacing(images, "candidate") as temporary:
-                move(temporary)
-                write_meta(temporary, "candidate")
+            empty(scratch)
+            images.mkdir()
+            with filled(images):
+                pass
         runtime.barrier()
         found = evaluate(np.load(images / "images.npy", mmap_mode="r"), reference, metrics)
         if found is None:

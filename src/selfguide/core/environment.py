@@ -31,7 +31,7 @@ _OTHERS = ["SELFGUIDE_DEVICES", "SELFGUIDE_NUM_NODES", "SELFGUIDE_STARTED_BY", "
 #: Numbers that launchers set and Lightning reads, some of them when it is imported: the least of each.
 _LAUNCHERS = {
     "WORLD_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "RANK": 0, "LOCAL_RANK": 0, "GROUP_RANK": 0, "NODE_RANK": 0,
-    "MASTER_PORT": 1, "SLURM_NTASKS": 1, "SLURM_NNODES": 1, "SLURM_NTASKS_PER_NODE": 1, "SLURM_PROCID": 0,
+    "SLURM_NTASKS": 1, "SLURM_NNODES": 1, "SLURM_NTASKS_PER_NODE": 1, "SLURM_PROCID": 0,
     "SLURM_LOCALID": 0, "SLURM_NODEID": 0,
 }  # fmt: skip
 
@@ -91,7 +91,7 @@ def check() -> None:
         UserError: the first that holds what it may not.
     """
     for name, least in _LAUNCHERS.items():
-        if number(name, least, 65_535 if name == "MASTER_PORT" else None) is None:
+        if number(name, least) is None:
             os.environ.pop(name, None)
     folder("DVC_ROOT")
     for name in _CHOICES:

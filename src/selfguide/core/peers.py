@@ -47,7 +47,7 @@ def watch_peers(rank: int, world_size: int) -> None:
     global _talker
     if world_size == 1 or _talker is not None:
         return
-    heard = dict.fromkeys((peer for peer in range(world_size) if peer != rank), ("", time.monotonic()))
+    heard = dict.fromkeys((peer for peer in range(world_size) if peer != rank), "")
     _talker = threading.Thread(target=_talk, args=(rank, heard), daemon=True)
     _talker.start()
     # Another thread, since the store lies with rank 0: where that is stopped, a question to it never returns.
@@ -82,7 +82,7 @@ def _watch_parent(parent: int) -> None:
     _end(f"rank {os.environ.get('RANK', os.environ['LOCAL_RANK'])}: the process that started it has ended")
 
 
-def _talk(rank: int, heard: dict[int, tuple[str, float]]) -> None:
+def _talk(rank: int, heard: dict[int, str]) -> None:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not at the top: torch is slow to import
 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -98,16 +98,20 @@ def _talk(rank: int, heard: dict[int, tuple[str, float]]) -> None:
                 word = store.get(key).decode() if store.check([key]) else ""
                 if word == _LEFT:
                     del heard[peer]
-                elif word != heard[peer][0]:
-                    heard[peer] = word, time.monotonic()
+                else:
+                    heard[peer] = word
         if leaving:
             return
 
 
-def _judge(rank: int, heard: dict[int, tuple[str, float]]) -> None:
+def _judge(rank: int, heard: dict[int, str]) -> None:
+    # Counted in beats of its own, which stop with the process: a job that is paused as a whole wakes up as it was.
+    before, silent = dict(heard), dict.fromkeys(heard, 0)
     while heard and not _leaving.wait(_BEAT):
-        for peer, (_, since) in list(heard.items()):
-            if time.monotonic() - since > _PATIENCE:
+        for peer, word in list(heard.items()):
+            silent[peer] = silent[peer] + 1 if word == before[peer] else 0
+            before[peer] = word
+            if silent[peer] * _BEAT > _PATIENCE:
                 _end(f"rank {rank}: rank {peer} has not been heard of for {_PATIENCE:.0f} s")
 
 

@@ -5,10 +5,12 @@ its rows into memory-mapped arrays. No row is computed twice and none is missing
 """
 
 import logging
+import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ RowFunction = Callable[[int, int, torch.device], Mapping[str, Tensor]]
 
 #: Of each batch, 0 until it is done, then the checksum of its rows.
 _DONE = "done"
+#: Called with a folder: the filled arrays are in it, `<name>.npy` each. Until the `with` ends without an error they are
+#: in the scratch folder, too, so that a failure to write what belongs to them loses none of them.
+Filled = Callable[[Path], AbstractContextManager[None]]
 _LOG = logging.getLogger(__name__)
 
 
@@ -138,7 +143,7 @@ def fill_rows(
     scratch: Path,
     description: str,
     **trainer_settings: Any,
-) -> Callable[[Path], None] | None:
+) -> Filled | None:
     """Compute every row once.
 
     Args:
@@ -152,8 +157,7 @@ def fill_rows(
         trainer_settings: passed to the Trainer, e.g. `precision`.
 
     Returns:
-        On rank 0, a function that moves `<name>.npy` of every output into the folder given to it and removes the
-        scratch folder; None on other ranks.
+        On rank 0, a function that puts the filled arrays into a folder; None on other ranks.
 
     Raises:
         UserError: num_rows or batch_size below 1; another process fills the same rows.
@@ -172,9 +176,15 @@ def fill_rows(
     if not trainer.is_global_zero:
         return None
 
-    def move(folder: Path) -> None:
+    @contextmanager
+    def filled(folder: Path) -> Iterator[None]:
         for name in outputs:
-            shutil.move(scratch / f"{name}.npy", folder / f"{name}.npy")
+            source, target = scratch / f"{name}.npy", folder / f"{name}.npy"
+            try:
+                os.link(source, target)
+            except OSError:  # another disk, or one without hard links
+                shutil.copyfile(source, target)
+        yield
         discard(scratch)
 
-    return move
+    return filled

@@ -41,7 +41,7 @@ def _launched() -> tuple[int, int] | None:
         places = {"RANK": total, "LOCAL_RANK": local}
     elif SLURMEnvironment.detect():
         total, nodes = _needed("SLURM_NTASKS", 1), environment.number("SLURM_NNODES") or 1
-        local = environment.number("SLURM_NTASKS_PER_NODE") or (1 if total == 1 else 0)
+        local = environment.number("SLURM_NTASKS_PER_NODE") or (total if nodes == 1 else 0)
         told = f"SLURM_NTASKS={total}, SLURM_NNODES={nodes}, SLURM_NTASKS_PER_NODE={local or 'unset'}"
         places = {"SLURM_PROCID": total, "SLURM_NODEID": nodes, "SLURM_LOCALID": local}
     else:
@@ -51,9 +51,10 @@ def _launched() -> tuple[int, int] | None:
             f"environment variables {told}: expected as many processes on each machine; start them with"
             f" torchrun --nproc-per-node=N or srun --ntasks-per-node=N, with one N for all. {_WITHOUT_SRUN}"
         )
-    for name, count in places.items():
-        if total > 1:
+    if total > 1:
+        for name, count in places.items():
             _needed(name, 0, count - 1)
+        environment.number("MASTER_PORT", 1, 65_535)  # under SLURM Lightning finds one by itself
     return local, nodes
 
 

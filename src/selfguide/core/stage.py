@@ -102,11 +102,17 @@ def _explained(error: BaseException) -> str | None:
     """One line on an error that is no fault of the program; None for one that is."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return f"the memory does not suffice ({error}); lower batch sizes, or the number or size of the images"
+    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
+        what = str(error).split(chr(10), 1)[0][:200]
+        return f"the memory does not suffice ({what}); lower batch sizes, or the number or size of the images"
     if not isinstance(error, OSError):
         return peers.lost(error)
     where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     what = error.strerror or str(error) or type(error).__name__
     remedy = _REMEDIES.get(error.errno or 0, "check the path")
     return f"{where}: {what}; {remedy}" if where else f"{what}; {remedy}"
+
+
+def _is_torch_out_of_memory(error: BaseException) -> bool:
+    # By name: torch is slow to import, and has no class of its own for the memory of the CPU.
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)

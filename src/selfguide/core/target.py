@@ -20,7 +20,7 @@ from selfguide.core.errors import UserError
 META = "meta.json"
 _PARTIAL = ".partial"
 
-#: Whether the first bytes and the whole of an existing file are of the kind that is about to replace it.
+#: Whether an existing file is of the kind that is about to replace it.
 IsOurs = Callable[[Path], bool]
 
 
@@ -178,15 +178,18 @@ def _exchange(temporary: Path, place: Path) -> None:
         place.rename(aside)
     try:
         temporary.rename(place)
-    except OSError:
-        if aside.exists():
+    except BaseException:  # a signal to end, too
+        if aside.exists() and not place.exists():
             aside.rename(place)
         raise
     _remove(aside)
 
 
 def _sweep(place: Path) -> None:
-    """Remove what killed processes left beside `place`."""
+    """Remove what killed processes left beside `place`; what one had set aside from there goes back."""
+    for aside in place.parent.glob(f".{glob.escape(place.name)}.*.old{_PARTIAL}"):
+        if not place.exists():
+            aside.rename(place)
     for partial in place.parent.glob(f".{glob.escape(place.name)}.*{_PARTIAL}"):
         with suppress(OSError):
             lock = os.open(partial, os.O_RDONLY)

@@ -1,11 +1,11 @@
 """data/features on disk: features.npy and meta.json."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selfguide.core.artifact import Array, read_meta, write_meta
+from selfguide.core.rows import Filled
 from selfguide.core.target import replacing
 
 _KIND = "features"
@@ -39,8 +39,7 @@ class Features:
         return cls(features, str(meta["digest"]), str(meta["backbone"]))
 
 
-def save_features(folder: str | Path, move: Callable[[Path], None], num_images: int, width: int, **facts: Any) -> None:
-    """Write the artifact; `move` puts the filled array into the folder given to it."""
-    with replacing(folder, _KIND) as temporary:
-        move(temporary)
+def save_features(folder: str | Path, filled: Filled, num_images: int, width: int, **facts: Any) -> None:
+    """Write the artifact; `filled` puts the array into the folder given to it."""
+    with replacing(folder, _KIND) as temporary, filled(temporary):
         write_meta(temporary, _KIND, num_images=num_images, width=width, **facts)

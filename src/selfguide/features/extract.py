@@ -55,7 +55,7 @@ def extract_features(config: FeaturesConfig, pixels: Array, backbone: Path, out:
         code=digest_code("core", "backbone", "features"),
         **upstream,
     )
-    move = fill_rows(
+    filled = fill_rows(
         network,
         rows,
         len(pixels),
@@ -65,11 +65,11 @@ def extract_features(config: FeaturesConfig, pixels: Array, backbone: Path, out:
         "features",
         precision=precision,
     )
-    if move is not None:
+    if filled is not None:
         check_features(np.load(scratch / f"{ARRAY}.npy", mmap_mode="r"))
         name = f"{made_by['variant']} {made_by['digest']}"
         facts = {"precision": precision, "backbone": name, "upstream": upstream}
-        save_features(out, move, len(pixels), network.width, **facts)
+        save_features(out, filled, len(pixels), network.width, **facts)
 
 
 def load_frozen(folder: Path) -> Backbone:

@@ -86,11 +86,10 @@ def extract(
     code = digest_code("backbone", "core", "metrics/networks")
     scratch = scratch_folder("extract", **facts, code=code, **scratch_facts)
     with _full_precision():
-        move = fill_rows(network, rows, len(pixels), outputs, batch_size, scratch, network.name)
-    if move is None:
+        filled = fill_rows(network, rows, len(pixels), outputs, batch_size, scratch, network.name)
+    if filled is None:
         return None
-    with tempfile.TemporaryDirectory(dir=scratch.parent) as folder:
-        move(Path(folder))
+    with tempfile.TemporaryDirectory(dir=scratch.parent) as folder, filled(Path(folder)):
         found = {name: np.load(Path(folder) / f"{name}.npy") for name in outputs}
     features = found["features"]
     return FeatureSet(

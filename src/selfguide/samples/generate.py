@@ -3,7 +3,7 @@
 Under several ranks each draws its own batches of the same sample; a killed run keeps what it has drawn.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ from selfguide.annotations.artifact import save_signal
 from selfguide.condition.artifact import Condition
 from selfguide.core.artifact import write_meta
 from selfguide.core.errors import UserError
-from selfguide.core.rows import fill_rows
+from selfguide.core.rows import Filled, fill_rows
 from selfguide.core.scratch import digest_code, scratch_folder
 from selfguide.core.target import replacing
 from selfguide.denoiser.artifact import Denoiser
@@ -39,7 +39,7 @@ def fill_samples(
     description: str,
     num_seeds: int = 1,
     weak: Denoiser | None = None,
-) -> Callable[[Path], None] | None:
+) -> Filled | None:
     """Draw one image per condition; see `selfguide.core.rows.fill_rows` for what is returned.
 
     They are num_seeds equal parts; part r is drawn with seed + r, its images counted from 0. The weak model is for
@@ -103,8 +103,8 @@ def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, conf
     conditions = Conditions.concatenate(
         [draw_conditions(condition, config.num_images, each, config.ids, config.boxes) for each in seeds]
     )
-    move = fill_samples(denoiser, conditions, w, seed, config, "samples", config.num_seeds, denoiser.weak())
-    if move is None:
+    filled = fill_samples(denoiser, conditions, w, seed, config, "samples", config.num_seeds, denoiser.weak())
+    if filled is None:
         return False
     facts: dict[str, Any] = {
         "guidance": denoiser.guidance,
@@ -115,8 +115,7 @@ def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, conf
         "denoiser": denoiser.digest,
         "config": config.model_dump(mode="json", exclude={"batch_size", "compile"}),
     }
-    with replacing(out, KIND) as temporary:
-        move(temporary)
+    with replacing(out, KIND) as temporary, filled(temporary):
         shapes = save_signal(temporary, conditions.ids, conditions.boxes)
         write_meta(temporary, KIND, num_images=len(conditions), **facts, **shapes)
     return True
@@ -153,8 +152,7 @@ def draw_condition_rows(
     """
     drawn = draw_conditions(condition, config.num_images, seed, config.ids, config.boxes)
     asked = repeated(drawn, _ROWS, _COLUMNS)
-    move = fill_samples(denoiser, asked, w, seed, config, "rows", weak=denoiser.weak())
-    if move is not None:
-        with TemporaryDirectory() as folder:
-            move(Path(folder))
+    filled = fill_samples(denoiser, asked, w, seed, config, "rows", weak=denoiser.weak())
+    if filled is not None:
+        with TemporaryDirectory() as folder, filled(Path(folder)):
             save_conditions(picture, np.load(Path(folder) / "images.npy"), asked, _COLUMNS)

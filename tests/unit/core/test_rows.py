@@ -21,18 +21,23 @@ def _fill(root, calls, num_rows=10, batch_size=4):
 
 def test_every_row_once_in_order(scratch_root):
     calls: list = []
-    _fill(scratch_root, calls)(scratch_root)
+    with _fill(scratch_root, calls)(scratch_root):
+        pass
     assert calls == [(0, 4), (4, 8), (8, 10)]
     assert np.load(scratch_root / "x.npy")[:, 1].tolist() == list(range(10))
     assert np.load(scratch_root / "y.npy").dtype == np.uint8
     assert not (scratch_root / "scratch").exists()
 
 
-def test_finished_rows_that_were_never_moved_are_not_computed_again(scratch_root):
+def test_finished_rows_that_were_never_kept_are_not_computed_again(scratch_root):
     calls: list = []
-    _fill(scratch_root, calls)
+    filled = _fill(scratch_root, calls)
     before = len(calls)
-    _fill(scratch_root, calls)(scratch_root)
+    (scratch_root / "failed").mkdir()
+    with pytest.raises(OSError, match="no room"), filled(scratch_root / "failed"):
+        raise OSError("no room for meta.json")
+    with _fill(scratch_root, calls)(scratch_root):
+        pass
     assert len(calls) == before
     assert np.load(scratch_root / "y.npy").tolist() == list(range(10))
 
@@ -65,8 +70,8 @@ def test_damaged_work_in_progress_is_named_and_done_again(scratch_root, caplog, 
     calls: list = []
     _fill(scratch_root, calls)
     damage(scratch_root / f"scratch/{name}.npy")
-    with caplog.at_level(logging.WARNING):
-        _fill(scratch_root, calls)(scratch_root)
+    with caplog.at_level(logging.WARNING), _fill(scratch_root, calls)(scratch_root):
+        pass
     assert f"{name}.npy" in caplog.text
     assert "starts over" in caplog.text
     assert calls == 2 * [(0, 4), (4, 8), (8, 10)]
@@ -80,7 +85,8 @@ def test_rows_that_are_not_what_was_written_are_computed_again(scratch_root, cap
     rows[5] = 7
     rows.flush()
     del calls[:]
-    _fill(scratch_root, calls)(scratch_root)
+    with _fill(scratch_root, calls)(scratch_root):
+        pass
     assert calls == [(4, 8)]
     assert "1 of 3 batches" in caplog.text
     assert np.load(scratch_root / "x.npy")[:, 1].tolist() == list(range(10))

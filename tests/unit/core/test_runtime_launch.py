@@ -33,6 +33,11 @@ def test_a_launcher_says_how_many(environment, launcher):
     assert runtime._processes() == (4, 2)
 
 
+def test_on_one_machine_srun_needs_no_number_of_its_own(environment):
+    environment(**{**SRUN, "SLURM_NTASKS": "6", "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_NTASKS_PER_NODE": ""})
+    assert runtime._processes() == (6, 1)
+
+
 @pytest.mark.parametrize("launcher", [TORCHRUN, SRUN])
 @pytest.mark.parametrize("wrong", [{"SELFGUIDE_DEVICES": "2"}, {"SELFGUIDE_NUM_NODES": "1"}])
 def test_what_contradicts_the_launcher_is_refused(environment, launcher, wrong):
@@ -67,6 +72,9 @@ def test_without_a_launcher_the_environment_decides(environment):
         (BY_HAND, {"NODE_RANK": "2"}, "NODE_RANK: expected a whole number 0 to 1, found '2'"),
         (BY_HAND, {"NODE_RANK": ""}, "NODE_RANK is not set: expected the number of this machine, 0 to 1"),
         (BY_HAND, {"MASTER_ADDR": ""}, "MASTER_ADDR is not set: expected the address of machine 0"),
+        (SRUN, {"MASTER_PORT": "0"}, "MASTER_PORT: expected a whole number 1 to 65535"),
+        (TORCHRUN, {"MASTER_PORT": "abc"}, "MASTER_PORT: expected a whole number 1 to 65535, found 'abc'"),
+        (BY_HAND, {"MASTER_PORT": "99999"}, "MASTER_PORT: expected a whole number 1 to 65535, found '99999'"),
         (BY_HAND, {"MASTER_PORT": ""}, "MASTER_PORT is not set: expected a free port of machine 0"),
     ],
 )

@@ -2,11 +2,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from selfguide.core.stage import parser
+from tests.conftest import HANGS, wait_for
 
 #: A stage that imports Lightning, whose import sets its loggers' level, before `run` or inside of it.
 STAGE = """
@@ -60,11 +60,10 @@ def _run(tmp_path, what, *signals, status, ready="ready", **environment):
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
     )  # fmt: skip
     if signals:
-        while not (tmp_path / ready).exists():
-            time.sleep(0.01)
+        wait_for(tmp_path / ready, process)
         for number in signals:
             process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HANGS)
     assert process.returncode == status, said
     assert "Traceback" not in said
     return said
@@ -101,8 +100,8 @@ def test_a_library_that_never_comes_back_does_not_keep_a_stage_alive(tmp_path):
 
 def test_nohup_is_respected(tmp_path):
     what = "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n    from selfguide.core.interrupt import raise_on_signals"
-    what += "; raise_on_signals(); Path('ready').touch(); time.sleep(0.5)"
-    assert _run(tmp_path, what, signal.SIGHUP, status=0) == ""
+    what += "; raise_on_signals(); os.kill(os.getpid(), signal.SIGHUP)"
+    assert _run(tmp_path, what, status=0) == ""
 
 
 ERRORS = {
@@ -114,6 +113,8 @@ ERRORS = {
     "raise PermissionError(13, 'Permission denied', '/x')": "error: /x: Permission denied; allow this user to write",
     "Path('no').read_text()": "error: no: No such file or directory; check the path",
     "bytearray(2**62)": "error: the memory does not suffice",
+    "import torch; torch.empty(2**60)": "error: the memory does not suffice",
+    "import torch; raise torch.OutOfMemoryError('CUDA out of memory.\\nTried')": "error: the memory does not suffice",
 }  # fmt: skip
 
 

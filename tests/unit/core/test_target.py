@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from selfguide.core.artifact import save_array, write_json, write_meta
 from selfguide.core.errors import UserError
 from selfguide.core.target import begins_with, replacing, replacing_file
 from selfguide.images.grid import save_picture
+from tests.conftest import wait_for
 
 
 def write(path, kind="thing", **files):
@@ -110,6 +110,28 @@ def test_an_old_artifact_stays_when_the_new_one_fails(project):
     assert tree(project) == before
 
 
+def test_a_signal_between_the_two_renames_loses_nothing(project, monkeypatch):
+    before, rename = tree(project), Path.rename
+
+    def interrupted(self, target):
+        if Path(target) == project / "data/images" and self.name.endswith(".partial") and ".old." not in self.name:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write("data/images", "images", x="2")
+    assert tree(project) == before
+
+
+def test_what_a_process_that_was_killed_there_had_set_aside_comes_back(project):
+    Path("data/images").rename("data/.images.abc.old.partial")
+    with pytest.raises(ZeroDivisionError), replacing("data/images", "images"):
+        _ = 1 / 0
+    assert Path("data/images/x").read_text() == "1"
+    assert partials(project) == []
+
+
 PNG = np.zeros((4, 4, 3), np.uint8)
 
 
@@ -170,8 +192,7 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not
     for _ in range(2):
         (project / "ready.tmp").touch()
         processes.append(subprocess.Popen([sys.executable, "-c", KILLED], cwd=project))
-        while not (project / "ready").exists():
-            time.sleep(0.01)
+        wait_for(project / "ready", processes[-1])
         (project / "ready").unlink()
     assert len(partials(project)) == 4
     processes[0].kill()

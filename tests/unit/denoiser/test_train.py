@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -250,7 +251,7 @@ def test_kill_9_twice_then_to_the_end_gives_the_same_bytes(scratch_root):
     changes = {"max_steps": 120, "checkpoint_every_steps": 5, "ema_decay": 0.9999}
     whole = _train(scratch_root, "whole", **changes)
     command = [sys.executable, "-c", KILLED, json.dumps(changes)]
-    environment = {**__import__("os").environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     reached = 0
     for _ in range(2):
         process = subprocess.Popen(command, cwd=scratch_root, env=environment, stderr=subprocess.DEVNULL)
