@@ -30,6 +30,7 @@ from selfguide.images.source import Reading, Sources
 
 _LOG = logging.getLogger(__name__)
 _NOT_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # PIL names these formats, but other programs must read them
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 _FOREIGN = {".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".svg", ".exr", ".hdr", ".xcf", ".dng", ".cr2", ".cr3",
             ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"}  # fmt: skip  # pictures to other programs
 
@@ -119,13 +120,15 @@ def list_images(where: str, roots: Sequence[str], held_out: Sequence[Entry] = ()
             held out; or there is no image in any.
     """
     other: Counter[str] = Counter()
-    extensions = _extensions()
+    extensions = image_extensions()
     images = [_images(f"{where}: {root}", root, extensions, other) for root in roots]
     description = ", ".join(roots)
     passed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(other.items()))
     foreign = ", ".join(sorted(other.keys() & _FOREIGN))
     if not any(images):
         remedy = CONVERT if foreign else "convert them to .png or .jpg"
+        if other.keys() & _ARCHIVES:
+            remedy = "unpack archives, or give the path of a .zip itself"
         found = f"{passed}; {remedy}" if passed else "no files; check the path"
         raise UserError(f"{where}: {description}: expected images, found {found}")
     if passed:
@@ -195,7 +198,8 @@ def _once(where: str, roots: Sequence[str], images: list[list[File]], held_out: 
     return once
 
 
-def _extensions() -> set[str]:
+def image_extensions() -> set[str]:
+    """Of the formats that PIL reads by itself: .png, .jpg, ..., in lower case."""
     extensions = Image.registered_extensions()
     return {suffix for suffix, kind in extensions.items() if kind in Image.OPEN and kind not in _NOT_PICTURES}
 
