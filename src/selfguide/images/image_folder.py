@@ -7,9 +7,11 @@ What a file's place says:
 - Several paths are merged, and their classes with them, by name. Fewer than two classes are no classes.
 - Hidden files, __MACOSX and files whose extension is not that of an image are passed over.
 - No picture is read by two ways: of several links to one file the real one counts, of copies in several paths the first
-  path's, and held-out pictures never count as training images. Equal files inside one path are the owner's choice.
+  path's, and held-out pictures, in whatever folders, never count as training images. Equal files inside one path are
+  the owner's choice.
 """
 
+import dataclasses
 import logging
 import sys
 from collections import Counter
@@ -170,7 +172,9 @@ def _images(where: str, root: str, extensions: set[str], other: Counter[str]) ->
 
 def _once(where: str, roots: Sequence[str], images: list[list[File]], held_out: list[File]) -> list[list[File]]:
     """Leave out pictures that an earlier root has too, and those that are held out."""
-    held, *pictures = same_pictures([held_out, *images])
+    # Without folders: train/cat/1.png is the same picture as val/cat/1.png.
+    bare = [dataclasses.replace(file, name=PurePosixPath(file.name).name) for file in held_out]
+    held, *pictures = same_pictures([bare, *images])
     total = 1 + max(int(numbers.max(initial=0)) for numbers in (held, *pictures))
     in_roots = np.bincount(np.concatenate([np.unique(numbers) for numbers in pictures]), minlength=total)
     is_held, taken = np.zeros((2, total), dtype=np.bool_)

@@ -185,6 +185,14 @@ def test_held_out_images_are_not_trained_on(tmp_path, config, caplog, test):
     assert f"{path}: passed over 2 images that are held out (images.heldout_path), e.g. test/cat/3.png" in caplog.text
 
 
+def test_a_held_out_copy_counts_in_whatever_folder(tmp_path, config):
+    copies = {"cat/1.png": shade(1), "dog/1.png": shade(2)}
+    train = tree(tmp_path / "in/train", {**copies, "cat/3.png": shade(3), "dog/4.png": shade(4)})
+    test = tree(tmp_path / "in/test", {"test/cat/1.PNG": shade(1), "test/cats/1.png": shade(5), "test/2.png": shade(2)})
+    images = build(config(path=str(train), heldout_path=str(test), num_heldout=1), seed=0)
+    assert found(images) == {"cat": [3], "dog": [2, 4]}
+
+
 def test_a_training_image_that_is_linked_among_the_held_out_ones(tmp_path, config):
     path = tree(tmp_path / "train", {f"{i}.png": shade(i) for i in range(4)})
     heldout = tree(tmp_path / "test", {"x.png": shade(9)})
