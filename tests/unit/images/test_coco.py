@@ -385,6 +385,12 @@ def test_accents_in_either_form(coco, tmp_path):
         assert found(build(section, seed=0).train) == known("c")
 
 
+def test_boxes_that_are_shares_of_the_image(coco):
+    content = instances({"a": ([(1, 0.1, 0.2, 0.5, 0.7, 0)],), "b": ([(1, 0.0, 0.0, 1.0, 1.0, 0)],), "c": ([],)})
+    with pytest.raises(UserError, match=r"all of .*: expected boxes in pixels, .* Multiply x by its width"):
+        build(coco(content), seed=0)
+
+
 def test_a_name_in_a_list_that_may_be_two(coco, tmp_path):
     content = instances()
     content["images"][1]["file_name"] = "val2014/a.jpg"
