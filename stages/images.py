@@ -2,6 +2,7 @@
 
 import logging
 
+from selfguide.core.errors import shown
 from selfguide.core.stage import parser, run
 from selfguide.images.build import build
 from selfguide.images.grid import draw_images, save_picture
@@ -26,7 +27,8 @@ def main() -> None:
 def _describe(names: tuple[str, ...] | None) -> str:
     if names is None:
         return "no labels"
-    return f"{len(names)} classes ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
+    listed = ", ".join(shown(name, 40) for name in names[:10])
+    return f"{len(names)} classes ({listed}{', ...' if len(names) > 10 else ''})"
 
 
 if __name__ == "__main__":

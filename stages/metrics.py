@@ -12,7 +12,7 @@ import json
 
 from selfguide.condition.artifact import Condition
 from selfguide.core.artifact import write_json
-from selfguide.core.stage import parser, run
+from selfguide.core.stage import parser, path_option, run
 from selfguide.images.artifact import ImageSet
 from selfguide.metrics.compare import compare
 from selfguide.metrics.pairs import save_pairs
@@ -26,11 +26,11 @@ def main() -> None:
     options = parser(__doc__, samples="data/samples", images="data/images", condition="data/condition",
                      reference="data/reference", floor="data/floor", out="results/metrics.json",
                      per_cluster="results/per_cluster.csv", pairs="results/pairs.png")  # fmt: skip
-    options.add_argument("--real", metavar="PATH", help="real images, for the scores of any two sets")
-    options.add_argument("--fake", metavar="PATH", help="the images to score against them")
-    options.add_argument("--heldout", metavar="PATH", help="other real images, for floors and memorisation")
+    options.add_argument("--real", type=path_option, metavar="PATH", help="real images, for the scores of any two sets")
+    options.add_argument("--fake", type=path_option, metavar="PATH", help="the images to score against them")
+    options.add_argument("--heldout", type=path_option, metavar="PATH", help="other real images, for floors and copies")
     options.add_argument("--network", nargs="+", metavar="NAME", help="default: reference.networks of the parameters")
-    options.add_argument("--backbone", metavar="PATH", help="folder behind the network `backbone`")
+    options.add_argument("--backbone", type=path_option, metavar="PATH", help="folder behind the network `backbone`")
     args = options.parse_args()
     if (args.real is None) != (args.fake is None):
         options.error("--real and --fake go together")

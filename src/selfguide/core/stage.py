@@ -29,7 +29,8 @@ _REMEDIES = {
 }
 
 
-def _path(text: str) -> str:
+def path_option(text: str) -> str:
+    """Type of an option that takes a path; an unset variable in a shell gives an empty one."""
     if not text.strip():
         raise argparse.ArgumentTypeError("expected a path, found an empty one; is a variable unset?")
     return text
@@ -46,11 +47,15 @@ def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     found.add_argument(
-        "--params", type=_path, default="params.yaml", metavar="FILE", help="configuration (default: %(default)s)"
+        "--params", type=path_option, default="params.yaml", metavar="FILE", help="configuration (default: %(default)s)"
     )
     for name, default in paths.items():
         found.add_argument(
-            f"--{name.replace('_', '-')}", type=_path, default=default, metavar="PATH", help="default: %(default)s"
+            f"--{name.replace('_', '-')}",
+            type=path_option,
+            default=default,
+            metavar="PATH",
+            help="default: %(default)s",
         )
     return found
 

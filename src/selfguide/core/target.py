@@ -55,11 +55,13 @@ def replacing_file(path: str | Path, is_ours: IsOurs) -> Iterator[Path]:
         is_ours: tells of an existing file whether it is of the kind that is written; an empty one may go in any case.
 
     Raises:
-        UserError: `path` is a folder, lies inside of an artifact, or is a file of another kind.
+        UserError: `path` is a folder or device, lies inside of an artifact, or is a file of another kind.
     """
     place = _place(path)
     if place.is_dir():
         raise UserError(f"{path}: expected the name of a file, found a folder; name a file in it")
+    if place.exists() and not place.is_file():  # a rename would put a file in the place of /dev/null
+        raise UserError(f"{path}: expected a file, or none, found a device, pipe or socket; name a file")
     if place.exists() and place.stat().st_size and not is_ours(place):
         raise UserError(
             f"{path}: expected a file that a stage wrote, or none, found another one; it is not replaced: name another"

@@ -193,7 +193,7 @@ def open_splits(
         num_objects: at least those of any image.
 
     Raises:
-        UserError: held-out images that are training images too; what `choose` raises.
+        UserError: held-out images that are training images too; boxes in other units; what `choose` raises.
     """
 
     def split(key: str, name: str | None) -> AnnotatedImages:
@@ -201,6 +201,11 @@ def open_splits(
         empty = sum(not len(entry.labels) for entry in entries)
         _LOG.info("images.%s: %s: %d images, %d of them with no object", key, name, len(entries), empty)
         description_of = f"{name or 'all'} of {description}"
+        if empty < len(entries) and all((entry.boxes <= 1).all() for entry in entries):
+            raise UserError(
+                f"images.{key}: {description_of}: expected boxes in pixels, found none that leaves the first pixel; are"
+                " they shares of the image? Multiply x by its width and y by its height"
+            )
         return AnnotatedImages(description_of, entries, class_names, num_objects, config.max_pixels)
 
     train = split("split", config.split)

@@ -34,6 +34,11 @@ def annotated_size(width: object, height: object) -> tuple[float, float] | None:
     return None if 0 in (x, y) or math.isnan(x) or math.isnan(y) else (x, y)
 
 
+def class_name(text: str) -> str:
+    """One spelling of a class name: no blanks around it, and accents as part of their letters."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
 def name_fault(name: str) -> str:
     """What is wrong with a class name, or ""."""
     if not 0 < len(name) <= _MAX_NAME:

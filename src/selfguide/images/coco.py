@@ -20,7 +20,7 @@ import numpy as np
 from selfguide.core.errors import UserError, shown
 from selfguide.core.project import located
 from selfguide.images.annotated import Entry, open_splits
-from selfguide.images.annotation_text import annotated_size, name_fault, named, number
+from selfguide.images.annotation_text import annotated_size, class_name, name_fault, named, number
 from selfguide.images.config import ImagesConfig
 from selfguide.images.files import files_of, normalised
 from selfguide.images.source import Sources
@@ -142,7 +142,7 @@ def _id(value: object) -> str | None:
 def _classes(where: str, categories: list[dict[str, Any]]) -> tuple[tuple[str, ...], dict[str | None, int]]:
     """Names of the classes, in order of their ids, and id of a category => number of its class."""
     ordered = sorted(categories, key=lambda category: (isinstance(category["id"], str), category["id"]))
-    names = [str(category["name"]) for category in ordered]
+    names = [class_name(str(category["name"])) for category in ordered]
     for category, name in zip(ordered, names, strict=True):
         if fault := name_fault(name):
             raise UserError(f"{where}: categories: id {shown(category['id'])}: {fault}")

@@ -108,7 +108,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode[0] in "IF":
-        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+        grey = np.asarray(image)
+        scaled = _to_8_bit(grey)
+        if "transparency" in image.info:
+            scaled[grey == image.info["transparency"]] = 255
+        return Image.fromarray(scaled).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

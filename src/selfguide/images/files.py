@@ -2,7 +2,7 @@
 
 - A folder is listed once, however many links lead to it, and what lies in the root comes before what links add to it.
 - Files are regular files: a pipe, socket or device is none. Hidden files and __MACOSX are passed over.
-- Paths have forward slashes, and no drive, `.` or `..`, whatever packed the .zip.
+- Paths have forward slashes, no drive, `.` or `..`, and accents in one form (NFC), whatever wrote them.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import os
 import posixpath
 import re
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter, defaultdict
@@ -57,8 +58,11 @@ class File:
 
 
 def normalised(name: str) -> str:
-    r"""One spelling of a path inside a root: `C:\data\.\cat\0.png` and `../data//cat/0.png` are `data/cat/0.png`."""
-    path = re.sub(r"^[A-Za-z]:(?=[\\/])", "", name).replace("\\", "/")
+    r"""One spelling of a path inside a root: `C:\data\.\cat\0.png` and `../data//cat/0.png` are `data/cat/0.png`.
+
+    An accent is part of its letter (NFC); macOS writes it as a character of its own.
+    """
+    path = re.sub(r"^[A-Za-z]:(?=[\\/])", "", unicodedata.normalize("NFC", name)).replace("\\", "/")
     return posixpath.normpath(f"/{path}").lstrip("/")
 
 
@@ -207,7 +211,7 @@ def same_pictures(roots: Sequence[Sequence[File]]) -> list[NDArray[np.int64]]:
     """Number the files of several roots, so that the same number in two roots is the same picture.
 
     Links to one file are the same picture, and so are copies: files of one size and CRC-32 whose paths are the same but
-    for leading folders. Files are read only where size and path do not tell them apart.
+    for leading folders and upper case. Files are read only where size and path do not tell them apart.
 
     Returns:
         (n,) for each root, numbers from 0.
@@ -236,7 +240,10 @@ def same_pictures(roots: Sequence[Sequence[File]]) -> list[NDArray[np.int64]]:
 def _alike(roots: Sequence[Sequence[File]]) -> Iterable[list[tuple[int, int]]]:
     """Root and position of files of one name, without folders, and one size, wherever two roots have such."""
     # Hashes find the few that matter: a dictionary of a million names would take more memory than the files' list.
-    keys = [np.array([hash((posixpath.basename(file.name), file.size)) for file in files], np.int64) for files in roots]
+    keys = [
+        np.array([hash((posixpath.basename(file.name).casefold(), file.size)) for file in files], np.int64)
+        for files in roots
+    ]
     values, in_roots = np.unique(np.concatenate([np.unique(key) for key in keys]), return_counts=True)
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for root, key in enumerate(keys):
@@ -246,4 +253,5 @@ def _alike(roots: Sequence[Sequence[File]]) -> Iterable[list[tuple[int, int]]]:
 
 
 def _one_ends_as_other(one: str, other: str) -> bool:
-    return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
+    one, other = f"/{one.casefold()}", f"/{other.casefold()}"
+    return one.endswith(other) or other.endswith(one)

@@ -7,9 +7,11 @@ What a file's place says:
 - Several paths are merged, and their classes with them, by name. Fewer than two classes are no classes.
 - Hidden files, __MACOSX and files whose extension is not that of an image are passed over.
 - No picture is read by two ways: of several links to one file the real one counts, of copies in several paths the first
-  path's, and held-out pictures never count as training images. Equal files inside one path are the owner's choice.
+  path's, and held-out pictures, in whatever folders, never count as training images. Equal files inside one path are
+  the owner's choice.
 """
 
+import dataclasses
 import logging
 import sys
 from collections import Counter
@@ -30,6 +32,7 @@ from selfguide.images.source import Reading, Sources
 
 _LOG = logging.getLogger(__name__)
 _NOT_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # PIL names these formats, but other programs must read them
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 _FOREIGN = {".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".svg", ".exr", ".hdr", ".xcf", ".dng", ".cr2", ".cr3",
             ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"}  # fmt: skip  # pictures to other programs
 
@@ -119,13 +122,15 @@ def list_images(where: str, roots: Sequence[str], held_out: Sequence[Entry] = ()
             held out; or there is no image in any.
     """
     other: Counter[str] = Counter()
-    extensions = _extensions()
+    extensions = image_extensions()
     images = [_images(f"{where}: {root}", root, extensions, other) for root in roots]
     description = ", ".join(roots)
     passed = ", ".join(f"{count} {suffix}" for suffix, count in sorted(other.items()))
     foreign = ", ".join(sorted(other.keys() & _FOREIGN))
     if not any(images):
         remedy = CONVERT if foreign else "convert them to .png or .jpg"
+        if other.keys() & _ARCHIVES:
+            remedy = "unpack archives, or give the path of a .zip itself"
         found = f"{passed}; {remedy}" if passed else "no files; check the path"
         raise UserError(f"{where}: {description}: expected images, found {found}")
     if passed:
@@ -167,7 +172,9 @@ def _images(where: str, root: str, extensions: set[str], other: Counter[str]) ->
 
 def _once(where: str, roots: Sequence[str], images: list[list[File]], held_out: list[File]) -> list[list[File]]:
     """Leave out pictures that an earlier root has too, and those that are held out."""
-    held, *pictures = same_pictures([held_out, *images])
+    # Without folders: train/cat/1.png is the same picture as val/cat/1.png.
+    bare = [dataclasses.replace(file, name=PurePosixPath(file.name).name) for file in held_out]
+    held, *pictures = same_pictures([bare, *images])
     total = 1 + max(int(numbers.max(initial=0)) for numbers in (held, *pictures))
     in_roots = np.bincount(np.concatenate([np.unique(numbers) for numbers in pictures]), minlength=total)
     is_held, taken = np.zeros((2, total), dtype=np.bool_)
@@ -195,7 +202,8 @@ def _once(where: str, roots: Sequence[str], images: list[list[File]], held_out: 
     return once
 
 
-def _extensions() -> set[str]:
+def image_extensions() -> set[str]:
+    """Of the formats that PIL reads by itself: .png, .jpg, ..., in lower case."""
     extensions = Image.registered_extensions()
     return {suffix for suffix, kind in extensions.items() if kind in Image.OPEN and kind not in _NOT_PICTURES}
 

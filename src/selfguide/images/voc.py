@@ -11,7 +11,7 @@ objects do not.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
@@ -22,9 +22,10 @@ from tqdm.auto import tqdm
 from selfguide.core.errors import UserError, shown
 from selfguide.core.progress import progress
 from selfguide.images.annotated import Entry, open_splits
-from selfguide.images.annotation_text import annotated_size, name_fault, named, number
+from selfguide.images.annotation_text import annotated_size, class_name, name_fault, named, number
 from selfguide.images.config import ImagesConfig
 from selfguide.images.files import files_of, hidden, normalised
+from selfguide.images.image_folder import image_extensions
 from selfguide.images.source import Sources
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -44,7 +45,7 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
     root = str(config.path)
     where = f"images.path: {root}"
     files = _devkit(where, files_of(where, root))
-    pictures, annotations = _by_stem(files, "JPEGImages"), _by_stem(files, "Annotations", ".xml")
+    pictures, annotations = _pictures(where, files), _by_stem(files, "Annotations", {".xml"})
     if not annotations:
         raise UserError(f"{where}: expected Annotations/*.xml beside JPEGImages, found none")
     bar = tqdm(annotations.items(), desc="annotations", unit="file", mininterval=1.0, leave=False,
@@ -95,21 +96,38 @@ def _devkit(where: str, files: Files) -> Files:
     return {name.removeprefix(root): read for name, read in files.items() if name.startswith(root)}
 
 
-def _by_stem(files: Files, folder: str, suffix: str | None = None) -> dict[str, str]:
-    """Name without extension => path, of the files right inside of a folder, sorted."""
+def _inside(files: Files, folder: str) -> list[PurePosixPath]:
+    """The files right inside of a folder, sorted."""
     paths = sorted(PurePosixPath(name) for name in files if name.startswith(f"{folder}/"))
-    return {path.stem: str(path) for path in paths if len(path.parts) == 2 and suffix in (None, path.suffix.lower())}
+    return [path for path in paths if len(path.parts) == 2]
+
+
+def _by_stem(files: Files, folder: str, suffixes: Collection[str]) -> dict[str, str]:
+    """Name without extension => path, of the files right inside of a folder, sorted."""
+    return {path.stem: str(path) for path in _inside(files, folder) if path.suffix.lower() in suffixes}
+
+
+def _pictures(where: str, files: Files) -> dict[str, str]:
+    """Name without extension => its picture; a file beside it that is no image, such as labelme's, is not meant."""
+    suffixes, pictures = image_extensions(), dict[str, PurePosixPath]()
+    for path in sorted(_inside(files, "JPEGImages"), key=lambda path: path.suffix.lower() not in suffixes):
+        first = pictures.setdefault(path.stem, path)
+        if first is not path and path.suffix.lower() in suffixes:
+            raise UserError(
+                f"{where}: {shown(path.stem)} may be {shown(first)} or {shown(path)}; keep one of them there"
+            )
+    return {stem: str(path) for stem, path in pictures.items()}
 
 
 def _split(
     where: str, root: str, name: str, files: Files, parsed: Mapping[str, Objects], pictures: Mapping[str, str]
 ) -> list[str]:
     if name == _SEGMENTATION:
-        chosen = sorted(_by_stem(files, "SegmentationClassAug", ".png").keys() & pictures.keys())
+        chosen = sorted(_by_stem(files, "SegmentationClassAug", {".png"}).keys() & pictures.keys())
         if not chosen:
             raise UserError(f"{where}: expected SegmentationClassAug/*.png in {root} for its pictures, found none")
         return chosen
-    path = f"ImageSets/{name if '/' in name else f'Main/{name}'}.txt"
+    path = normalised(f"ImageSets/{name if '/' in name else f'Main/{name}'}.txt")
     if path not in files:
         known = sorted(file[len("ImageSets/") : -len(".txt")] for file in files if file.startswith("ImageSets/"))
         listing = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
@@ -139,7 +157,7 @@ def _parse(path: str, data: bytes) -> Objects:
         return [], [], None, f"annotation: not XML ({path}: {shown(error)})"
     names, boxes = [], []
     for count, thing in enumerate(tree.findall("object"), start=1):
-        name = (thing.findtext("name") or "").strip()
+        name = class_name(thing.findtext("name") or "")
         texts = [thing.findtext(f"bndbox/{corner}") for corner in _CORNERS]
         if not name or None in texts:
             found = f"name {name!r}, " + ", ".join(f"{c} {t!r}" for c, t in zip(_CORNERS, texts, strict=True))

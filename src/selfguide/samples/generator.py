@@ -193,9 +193,12 @@ class Generator:
         if interval is not None:
             bounds = numbers("samples.guidance_interval", interval, "null or [low, high]")
             try:
-                check_interval(bounds.astype(float).tolist() if bounds.ndim == 1 else ())
+                ends: list[float] = bounds.astype(float).tolist() if bounds.ndim == 1 else []
+                check_interval(ends)
             except (ValueError, OverflowError) as error:
                 raise UserError(f"samples.guidance_interval: {error}, found {shown(interval)}") from None
+            interval = ends[0], ends[1]
+            settings = replace(settings, guidance_interval=interval)
         if settings.guiding == "weak_model" and self.weak is None:
             raise UserError(
                 "samples.guiding: weak_model needs a weak model beside the checkpoint, and there is none: set"

@@ -1,6 +1,7 @@
 """What a result may take the place of, and what killed processes leave behind."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,14 @@ def test_files_of_others_are_not_replaced(project):
 def write_table(path):
     with replacing_file(path, begins_with(b"step,loss")) as temporary:
         temporary.write_text("step,loss\n1,2\n")
+
+
+def test_no_file_takes_the_place_of_a_pipe(project):
+    """Nor of /dev/null, which is empty, too."""
+    os.mkfifo("pipe")
+    with pytest.raises(UserError, match="pipe: expected a file, or none, found a device, pipe or socket"):
+        write_json("pipe", {})
+    assert Path("pipe").is_fifo()
 
 
 def test_files_of_ours_are(project):

@@ -132,7 +132,7 @@ def test_the_size_of_a_chunk_changes_nothing(damaged, config, tmp_path, monkeypa
 def test_classes_of_held_out_images_are_merged_chunk_by_chunk(config, tmp_path, monkeypatch):
     monkeypatch.setattr("selfguide.images.build._CHUNK_BYTES", 1)
     monkeypatch.setattr("selfguide.images.build._CHUNK_IMAGES", 2)
-    train = str(tree(tmp_path / "in", {f"{'bd'[i % 2]}/{i}.png": shade(i) for i in range(6)}))
+    train = str(tree(tmp_path / "in", {f"{'bd'[i % 2]}/{i}.png": shade(100 + i) for i in range(6)}))
     heldout = {f"{'abcd'[i % 4]}/{i}.png": shade(i) for i in range(8)} | {"9.png": shade(9)}
     other = str(tree(tmp_path / "other", heldout))
     images = build(config(path=train, heldout_path=other, num_heldout=9), seed=0)

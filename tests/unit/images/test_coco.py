@@ -240,6 +240,12 @@ def test_categories_of_one_name_are_one_class(coco, tmp_path, caplog):
     assert "1 categories, e.g. dog, have a name that is there before" in caplog.text
 
 
+def test_a_class_name_has_one_spelling(coco):
+    names = {90: " caf\u00e9", 1: "cafe\u0301", 18: "dog "}
+    content = instances(categories=[{"id": number, "name": name} for number, name in names.items()])
+    assert build(coco(content), seed=0).class_names == ("caf\u00e9", "dog")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -367,6 +373,22 @@ def test_a_list_of_names_with_blanks_and_accents(coco, tmp_path):
     (tmp_path / "list.txt").write_bytes("é 1.jpg".encode("latin-1"))
     images = build(coco(content, pictures="a", split=str(tmp_path / "list.txt")), seed=0)
     assert found(images.train) == known("c")
+
+
+def test_accents_in_either_form(coco, tmp_path):
+    content = instances({"a": KNOWN["a"], "e\u0301": KNOWN["c"]})
+    tree(tmp_path / "in.zip", {"e\u0301.jpg": shade(20, (16, 16)), "a.jpg": shade(0, (16, 16))})
+    (tmp_path / "list.txt").write_text("\u00e9.jpg")
+    for form in ("\u00e9", "e\u0301"):
+        content["images"][1]["file_name"] = f"{form}.jpg"
+        section = coco(content, path=str(tmp_path / "in.zip"), split=str(tmp_path / "list.txt"))
+        assert found(build(section, seed=0).train) == known("c")
+
+
+def test_boxes_that_are_shares_of_the_image(coco):
+    content = instances({"a": ([(1, 0.1, 0.2, 0.5, 0.7, 0)],), "b": ([(1, 0.0, 0.0, 1.0, 1.0, 0)],), "c": ([],)})
+    with pytest.raises(UserError, match=r"all of .*: expected boxes in pixels, .* Multiply x by its width"):
+        build(coco(content), seed=0)
 
 
 def test_a_name_in_a_list_that_may_be_two(coco, tmp_path):

@@ -72,6 +72,11 @@ def test_colour_key_transparency():
     assert decode(encode(solid((10, 20, 30)), transparency=(10, 20, 30))).getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_colour_key_transparency_of_16_bits():
+    image = Image.fromarray(np.array([[1000, 40000]], dtype=np.uint16))
+    assert grey(decode(encode(image, transparency=1000))).tolist() == [[255, 156]]
+
+
 def test_cmyk_jpeg():
     red, green, blue = decode(encode(solid((0, 255, 255, 0), mode="CMYK"), "JPEG")).getpixel((3, 3))
     assert red > 240

@@ -31,6 +31,7 @@ from tests.unit.images.conftest import tree
         ("\\\\server\\share\\0.png", "server/share/0.png"),
         ("a:b.png", "a:b.png"),
         ("cat/..0.png", "cat/..0.png"),
+        ("cafe\u0301/0.png", "caf\u00e9/0.png"),
         ("..", ""),
     ],
 )
@@ -243,6 +244,15 @@ def test_copies_are_files_of_one_path_and_content():
     )
     assert numbers == [[0, 1, 2], [0, 4, 5], [4]]
     assert "2.png" not in reads
+
+
+def test_copies_may_differ_in_upper_case_and_in_the_form_of_accents(tmp_path):
+    roots = {"one": "cat/caf\u00e9.JPG", "other": "Cat/cafe\u0301.jpg"}
+    files = [
+        list(list_files("here", str(tree(tmp_path / root, {name: b"0"}))).values()) for root, name in roots.items()
+    ]
+    first, second = same_pictures(files)
+    assert first.tolist() == second.tolist() == [0]
 
 
 def test_no_file_is_read_whose_name_or_size_tells_it_apart():

@@ -72,6 +72,14 @@ def test_several_paths_merge_their_classes_by_name(tmp_path, config):
     assert found(images) == {"ant": [4], "cat": [1, 5], "dog": [2, 3]}
 
 
+def test_a_class_is_one_in_whatever_form_its_accents_are(tmp_path, config):
+    """A Mac decomposes them; any two files may have come from different machines."""
+    names = ["one/caf\u00e9/1.png", "one/cafe\u0301/2.png", "one/the/3.png", "two/cafe\u0301/4.png", "two/the/5.png"]
+    tree(tmp_path, {name: shade(value) for value, name in enumerate(names, start=1)})
+    images = build(config(path=(str(tmp_path / "one"), str(tmp_path / "two"))), seed=0)
+    assert found(images) == {"caf\u00e9": [1, 2, 4], "the": [3, 5]}
+
+
 def test_folder_and_zip_of_the_same_files_give_the_same_images(tmp_path, config):
     files = {f"{name}/{i}.png": shade(10 * j + i) for j, name in enumerate("zxy") for i in range(10)}
     backwards = dict(reversed(files.items()))
@@ -105,7 +113,8 @@ def test_labelled_held_out_images_of_an_unlabelled_set_lose_their_labels(tmp_pat
         (None, "images.path: .*in: no such folder"),
         ({}, "expected images, found no files"),
         ({"a.heic": b"", "b.txt": b""}, r"expected images, found 1 .heic, 1 .txt; convert them .*ImageMagick"),
-        ({"a.gz": b"", "b.txt": b""}, "expected images, found 1 .gz, 1 .txt; convert them to .png or .jpg$"),
+        ({"a.csv": b"", "b.txt": b""}, "expected images, found 1 .csv, 1 .txt; convert them to .png or .jpg$"),
+        ({"a.tar.gz": b"", "b.ZIP": b""}, "found 1 .gz, 1 .zip; unpack archives, or give the path of a .zip itself$"),
     ],
 )
 def test_no_images(tmp_path, config, files, message):
@@ -174,6 +183,14 @@ def test_held_out_images_are_not_trained_on(tmp_path, config, caplog, test):
     images = build(config(path=str(path), heldout_path=str(heldout), num_heldout=1), seed=0)
     assert found(images) == {"cat": [1], "dog": [2]}
     assert f"{path}: passed over 2 images that are held out (images.heldout_path), e.g. test/cat/3.png" in caplog.text
+
+
+def test_a_held_out_copy_counts_in_whatever_folder(tmp_path, config):
+    copies = {"cat/1.png": shade(1), "dog/1.png": shade(2)}
+    train = tree(tmp_path / "in/train", {**copies, "cat/3.png": shade(3), "dog/4.png": shade(4)})
+    test = tree(tmp_path / "in/test", {"test/cat/1.PNG": shade(1), "test/cats/1.png": shade(5), "test/2.png": shade(2)})
+    images = build(config(path=str(train), heldout_path=str(test), num_heldout=1), seed=0)
+    assert found(images) == {"cat": [3], "dog": [2, 4]}
 
 
 def test_a_training_image_that_is_linked_among_the_held_out_ones(tmp_path, config):

@@ -55,6 +55,7 @@ CHUNKS = {
     "short chromaticities": chunk(b"cHRM", b""),
     "short resolution": chunk(b"pHYs", b""),
     "animation out of order": chunk(b"fcTL", struct.pack(">5I2H2B", 5, 9, 6, 0, 0, 1, 1, 0, 0)),
+    "transparency of a wrong length": chunk(b"tRNS", bytes(1)),
     "EXIF that is none": chunk(b"eXIf", b"junk"),
     "ImageMagick's EXIF that is none": chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nzz"),
 }

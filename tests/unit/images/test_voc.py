@@ -224,6 +224,7 @@ def test_a_pixel_outside_is_rounding(tmp_path, config):
          "6 files in Annotations, e.g. a.xml, and for none of them a picture"),
         ({f"JPEGImages/{name}.jpg": None for name in KNOWN}, {},
          "expected one folder that holds JPEGImages, found none"),
+        ({"JPEGImages/a.png": b""}, {}, "a may be JPEGImages/a.jpg or JPEGImages/a.png; keep one"),
         ({"other/JPEGImages/a.jpg": b""}, {}, "expected one folder that holds JPEGImages, found , other/"),
     ],
 )  # fmt: skip
@@ -327,6 +328,28 @@ def test_lists_that_name_something_else(tmp_path, config, lines, message):
     with pytest.raises(UserError, match=message) as error:
         listed(tmp_path, config, lines, "img")
     assert len(str(error.value)) < 1000
+
+
+def test_what_lies_beside_a_picture_is_not_it(tmp_path, config):
+    beside = {
+        "JPEGImages/a.json": b"{}",
+        "JPEGImages/a.txt": b"0",
+        "JPEGImages/A.xmp": b"",
+        "JPEGImages/Thumbs.db": b"",
+    }
+    path = str(tree(tmp_path / "in", devkit(**beside)))
+    assert found(build(config(source="voc", path=path, size=16), seed=0).train) == known("abcdef")
+
+
+def test_accents_in_either_form(tmp_path, config):
+    """Of a list, its name, an annotation, a picture and a class, each may come from another machine."""
+    one, other = "caf\u00e9", "cafe\u0301"
+    files = {f"JPEGImages/{one}.jpg": shade(0, (16, 16)), f"ImageSets/Main/{other}.txt": one.encode(),
+             f"Annotations/{other}.xml": xml(thing(one, 1, 1, 8, 8), thing(other, 1, 1, 4, 4))}  # fmt: skip
+    path = str(tree(tmp_path / "in.zip", devkit(**files)))
+    images = build(config(source="voc", path=path, size=16, split=other), seed=0)
+    assert images.class_names == (one, "cat", "dog", "tree")
+    assert images.train.labels.tolist() == [[0, 0]]
 
 
 def test_folders_that_are_called_as_files_are(tmp_path, config):

@@ -11,6 +11,7 @@ from selfguide.metrics.compare import compare
 from selfguide.metrics.frechet import frechet_distance
 from selfguide.metrics.networks.registry import NETWORKS
 from selfguide.params import load_params
+from stages.metrics import main
 from tests.conftest import ROOT
 from tests.unit.images.conftest import encode, shade, tree
 from tests.unit.metrics.stub import Stub, images
@@ -165,6 +166,16 @@ def test_a_wrong_path_is_named_by_its_option(sets, config, tmp_path, option):
     sets[option.removeprefix("--")] = tree(tmp_path / "one", {"1.png": shade(1)})
     with pytest.raises(UserError, match=rf"^{option}: {tmp_path}/one: expected at least 2 images"):
         compare(sets["real"], sets["fake"], sets["heldout"], ["stub"], None, config)
+
+
+@pytest.mark.parametrize("option", ["--real", "--fake", "--heldout", "--backbone"])
+def test_an_unset_variable_is_no_path(option, monkeypatch, capsys):
+    """An empty path would be the working directory."""
+    options = {"--real": "a", "--fake": "b", option: ""}
+    monkeypatch.setattr("sys.argv", ["metrics", *(word for pair in options.items() for word in pair)])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert f"argument {option}: expected a path, found an empty one" in capsys.readouterr().err
 
 
 def test_an_unknown_network_is_named_before_images_are_read(config, stub):

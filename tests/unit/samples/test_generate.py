@@ -128,6 +128,15 @@ def test_what_is_not_there_to_load(denoiser):
         selfguide.load(denoiser.folder / "nowhere")
 
 
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_an_interval_of_any_kind(denoiser, kind):
+    model = selfguide.load(denoiser.folder)
+    settings = {"ids": [0, 1], "num_steps": 3, "w": 3.0}
+    for interval in ([0.5, 100.0], [1e-6, 1e-5]):  # acts, and never does
+        found = model.sample(**settings, guidance_interval=kind(interval))
+        assert np.array_equal(found, model.sample(**settings, guidance_interval=tuple(interval)))
+
+
 def test_an_interval_without_a_step_is_said_and_is_w_1(denoiser, caplog):
     model = selfguide.load(denoiser.folder)
     settings = {"ids": [0, 1], "num_steps": 3}
