@@ -93,7 +93,13 @@ def test_git_ignores_raw_data_where_presets_have_it_and_keeps_its_dvc_files():
             value = images[key] or []
             named |= {f"{path}/0.png" for path in ([value] if isinstance(value, str) else value)}
     named |= {"photos.zip", "data/raw/voc.zip", "data/raw/photos/cat/0.png"}
-    kept = {"data/raw/voc.zip.dvc", "data/raw/photos.dvc", "data/mine.dvc", "data/README.md"}
+    kept = {
+        "data/raw/voc.zip.dvc",
+        "data/raw/photos.dvc",
+        "data/raw/VOCdevkit/VOC2012.dvc",
+        "data/mine.dvc",
+        "data/README.md",
+    }
     command = ["git", "check-ignore", "--no-index", *named, *kept]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     assert set(found) == named

@@ -12,6 +12,8 @@ from typing import Any, Literal
 LAYOUT_KEYS = ("patch_size", "base_channels", "channel_multipliers", "num_blocks", "attention_resolutions")
 #: Groups of the group normalisations; a map of fewer channels has as many groups as channels.
 NUM_GROUPS = 32
+#: Channels of a map. A convolution of so many has 10 GB; the widest networks that are trained have a fifth of them.
+MAX_CHANNELS = 16_384
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,11 @@ def faults(image_size: int, config: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"denoiser.base_channels: {base} makes maps of {width} channels, which do not divide into {NUM_GROUPS}"
             f" groups; use a multiple of {NUM_GROUPS}"
+        )
+    if max(widths) > MAX_CHANNELS:
+        yield (
+            f"denoiser.channel_multipliers: {max(widths)} channels in a map, with base_channels {base}; expected"
+            f" at most {MAX_CHANNELS}; lower one of both"
         )
     attending = {block.channels_out: block.side for block in layout.blocks if block.attends}
     for width in [width for width in attending if width % heads][:1]:

@@ -12,8 +12,9 @@ class ReferenceConfig(StrictModel):
     networks: list[NetworkName] = Field(min_length=1)
     """Feature networks; the metrics stage scores in each of them."""
     backbone: FilePath | None
-    """Folder of a backbone (models/backbone of some run) for the network `backbone`; null: none. It should not be the
-    one that made the clusters; where it is, results/metrics.json says so."""
+    """Folder of a backbone (models/backbone of some run, in the project also where DVC works in a copy of it) for the
+    network `backbone`; null: none. DVC does not watch it: when it has changed, `dvc repro -f reference`. It should not
+    be the one that made the clusters; where it is, results/metrics.json says so."""
     num_train: int | None = Field(ge=2, le=1_000_000_000)
     """Train images to compare with, a random subset (image rows are in random order); null: all."""
     num_heldout: int | None = Field(ge=2, le=1_000_000_000)

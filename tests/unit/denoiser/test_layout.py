@@ -54,6 +54,10 @@ FAULTS = [
     ({"image_size": 18, "patch_size": 2}, "images.size: 18 is not a multiple of 4 = denoiser.patch_size x 2"),
     ({"base_channels": 16}, "denoiser.base_channels: 16 makes maps of 48 channels, .* use a multiple of 32"),
     ({"base_channels": 9, "num_heads": 1}, "denoiser.base_channels: 9 is odd"),
+    (
+        {"base_channels": 1024, "channel_multipliers": [64, 64]},
+        "denoiser.channel_multipliers: 131072 channels in a map, with base_channels 1024; expected at most 16384",
+    ),
     ({"num_heads": 3}, "denoiser.num_heads: 3 does not divide the 16 channels of the attention at side 8; .* of 16"),
     # Of the level at side 16, too, and not of the deepest alone.
     (
