@@ -24,6 +24,7 @@ _STARTER = "SELFGUIDE_STARTED_BY"
 _AGAIN = "what is finished is kept: run the stage again on all machines, and it goes on"
 
 _leaving = threading.Event()
+_failed = threading.Event()
 _talker: threading.Thread | None = None
 
 
@@ -67,6 +68,8 @@ def lost(error: BaseException) -> str | None:
 def fail() -> None:
     """This rank ends before its work is done: the others are to notice."""
     atexit.unregister(_leave)
+    _failed.set()
+    _leave()  # without a word, but not in the middle of one: a thread inside of the store would abort the process
 
 
 def _leave() -> None:
@@ -91,6 +94,8 @@ def _talk(rank: int, heard: dict[int, str]) -> None:
     count = 0
     while heard:
         leaving, count = _leaving.wait(_BEAT), count + 1
+        if _failed.is_set():
+            return
         with suppress(RuntimeError):  # rank 0 is gone, and the store with it
             store.set(f"selfguide/{rank}", _LEFT if leaving else str(count))
             for peer in list(heard):

@@ -49,6 +49,8 @@ from selfguide.core.target import replacing
 def main():
     {what}
 
+for number in (signal.SIGINT, signal.SIGHUP):  # ignored, where the tests run in the background or under nohup
+    signal.signal(number, signal.SIG_DFL)
 run(main)
 """
 
