@@ -34,5 +34,5 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	touch $@
 
 clean:  ## remove the environment and everything computed; raw data stays
-	git clean -fdxq -e /data/raw data models logs
+	git clean -fdxq -e /data/raw -e '*.dvc' data models logs
 	rm -rf $(VENV) .scratch .dvc/cache .dvc/tmp

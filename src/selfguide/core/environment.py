@@ -84,14 +84,17 @@ def folder(name: str) -> Path | None:
 def check() -> None:
     """Check all of them before any work is done, and before Lightning is imported.
 
-    Of the launchers' numbers, those that are empty are removed, for Lightning would read them. SELFGUIDE_ names that
+    Of the launchers' numbers, those that are empty are removed, for Lightning would read them. MASTER_PORT is checked
+    where ranks need it: Kubernetes sets it to an address beside any service called master. SELFGUIDE_ names that
     nothing reads are told in the log.
 
     Raises:
         UserError: the first that holds what it may not.
     """
     for name, least in _LAUNCHERS.items():
-        if number(name, least) is None:
+        number(name, least)
+    for name in [*_LAUNCHERS, "MASTER_PORT"]:
+        if text(name) is None:
             os.environ.pop(name, None)
     folder("DVC_ROOT")
     for name in _CHOICES:

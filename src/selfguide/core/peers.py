@@ -67,13 +67,15 @@ def lost(error: BaseException) -> str | None:
 
 def fail() -> None:
     """This rank ends before its work is done: the others are to notice."""
-    atexit.unregister(_leave)
     _failed.set()
-    _leave()  # without a word, but not in the middle of one: a thread inside of the store would abort the process
+    _leave()
 
 
 def _leave() -> None:
-    """This rank has done its part: it ends, and that is no reason for others to."""
+    """Stop talking, and not in the middle of a word: a thread inside of the store would abort the process.
+
+    The last word of a rank that did not fail is that it leaves, which is no reason for others to end.
+    """
     _leaving.set()
     if _talker is not None:
         _talker.join(_FAREWELL)

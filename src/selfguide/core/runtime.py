@@ -54,7 +54,6 @@ def _launched() -> tuple[int, int] | None:
     if total > 1:
         for name, count in places.items():
             _needed(name, 0, count - 1)
-        environment.number("MASTER_PORT", 1, 65_535)  # under SLURM Lightning finds one by itself
     return local, nodes
 
 
@@ -126,7 +125,7 @@ def trainer(precision: Precision = "32-true", **settings: Any) -> pl.Trainer:
         settings: passed to `pl.Trainer`; what is given here wins, but for callbacks, which are added.
 
     Raises:
-        UserError: the environment asks for devices that are not there.
+        UserError: the environment asks for devices that are not there, or its port for several ranks is none.
     """
     devices, nodes = _processes()
     several = nodes > 1 or (isinstance(devices, int) and devices > 1)
@@ -146,6 +145,9 @@ def trainer(precision: Precision = "32-true", **settings: Any) -> pl.Trainer:
     }
     settings["callbacks"] = [_Watch(), *settings.get("callbacks", [])]
     try:
-        return pl.Trainer(**{**defaults, **settings})
+        found = pl.Trainer(**{**defaults, **settings})
     except MisconfigurationException as error:
         raise UserError(f"{error} (SELFGUIDE_ACCELERATOR={accelerator()}, SELFGUIDE_DEVICES={devices})") from None
+    if found.world_size > 1:
+        environment.number("MASTER_PORT", 1, 65_535)  # where it is unset, Lightning finds one by itself
+    return found

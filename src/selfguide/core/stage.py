@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 
 from selfguide.core import environment, peers
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, shown
 from selfguide.core.interrupt import Interrupted, raise_on_signals, say
 
 _GIVE_ROOM = "make room and run the stage again; .scratch/ and .dvc/cache hold work in progress and earlier results"
@@ -108,7 +108,7 @@ def _explained(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
-        what = str(error).split(chr(10), 1)[0][:200]
+        what = shown(str(error).partition("\n")[0])
         return f"the memory does not suffice ({what}); lower batch sizes, or the number or size of the images"
     if not isinstance(error, OSError):
         return peers.lost(error)
@@ -120,4 +120,5 @@ def _explained(error: BaseException) -> str | None:
 
 def _is_torch_out_of_memory(error: BaseException) -> bool:
     # By name: torch is slow to import, and has no class of its own for the memory of the CPU.
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return "OutOfMemoryError" in names or ("RuntimeError" in names and "can't allocate memory" in str(error))

@@ -191,7 +191,8 @@ def _sweep(place: Path) -> None:
     """Remove what killed processes left beside `place`; what one had set aside from there goes back."""
     for aside in place.parent.glob(f".{glob.escape(place.name)}.*.old{_PARTIAL}"):
         if not place.exists():
-            aside.rename(place)
+            with suppress(OSError):  # another process was faster
+                aside.rename(place)
     for partial in place.parent.glob(f".{glob.escape(place.name)}.*{_PARTIAL}"):
         with suppress(OSError):
             lock = os.open(partial, os.O_RDONLY)

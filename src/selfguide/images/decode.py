@@ -28,6 +28,7 @@ MAX_PIXELS = 180_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
+_NOT_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # PIL names these formats, but other programs must read them
 #: What reads the formats that PIL does not.
 CONVERT = "convert them to .jpg, e.g. by ImageMagick: `magick mogrify -format jpg FILES`"
 #: Where such a format says what it is.
@@ -45,6 +46,12 @@ class Unreadable:
 
 class FaultError(Exception):
     """What is wrong with one image, in words that need no name of an error before them."""
+
+
+def image_extensions() -> set[str]:
+    """Of the formats that PIL reads by itself: .png, .jpg, ..., in lower case."""
+    extensions = Image.registered_extensions()
+    return {suffix for suffix, kind in extensions.items() if kind in Image.OPEN and kind not in _NOT_PICTURES}
 
 
 def decode(data: bytes, max_pixels: int | None = None) -> Image.Image:

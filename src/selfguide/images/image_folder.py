@@ -25,13 +25,12 @@ from PIL import Image
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSplit, Rows
 from selfguide.images.config import ImagesConfig, Paths
-from selfguide.images.decode import CONVERT, decode, read_pixels
+from selfguide.images.decode import CONVERT, decode, image_extensions, read_pixels
 from selfguide.images.files import File, list_files, resolve, same_pictures
 from selfguide.images.geometry import Framing
 from selfguide.images.source import Reading, Sources
 
 _LOG = logging.getLogger(__name__)
-_NOT_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG"}  # PIL names these formats, but other programs must read them
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 _FOREIGN = {".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".svg", ".exr", ".hdr", ".xcf", ".dng", ".cr2", ".cr3",
             ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"}  # fmt: skip  # pictures to other programs
@@ -200,12 +199,6 @@ def _once(where: str, roots: Sequence[str], images: list[list[File]], held_out: 
         once.append([file for file, kept in zip(files, keep, strict=True) if kept])
         taken[numbers] = True
     return once
-
-
-def image_extensions() -> set[str]:
-    """Of the formats that PIL reads by itself: .png, .jpg, ..., in lower case."""
-    extensions = Image.registered_extensions()
-    return {suffix for suffix, kind in extensions.items() if kind in Image.OPEN and kind not in _NOT_PICTURES}
 
 
 def _wrapping(files: Sequence[File]) -> int:

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 
 _PNG, _JPEG, _TIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", {b"II*\0": "<", b"MM\0*": ">"}
-_KEY_BYTES = {0: {2}, 2: {6}, 3: set(range(1, 257))}  # PNG: colour type => lengths that tRNS may have
+_KEY_BYTES = {b"\0": {2}, b"\2": {6}, b"\3": set(range(1, 257))}  # PNG: colour type => lengths that tRNS may have
 _XMP_IN_PNG = b"XML:com.adobe.xmp\0\0"  # XMP's own rule: not compressed
 _END_OF_HEADER = (b"\xda", b"\xff", b"")  # JPEG: the marker of the pixels; what is no segment is left as it is
 #: Names, texts, dates; XMP, IPTC, Photoshop's, EXIF's and GPS's folders of tags, colour profile.
@@ -36,7 +36,7 @@ def _png_parts(data: bytes) -> Iterator[bytes]:
     start = len(_PNG)
     while (kind := data[start + 4 : start + 8]).isalpha():
         end = start + 12 + int.from_bytes(data[start : start + 4])
-        transparent = kind == b"tRNS" and end - start - 12 in _KEY_BYTES.get(data[25], ())  # else for no decoder
+        transparent = kind == b"tRNS" and end - start - 12 in _KEY_BYTES.get(data[25:26], ())  # else for no decoder
         ancillary = kind[0] & 0x20 and not transparent  # the case of a name's first letter says so
         turning = kind == b"eXIf" or (kind == b"iTXt" and data.startswith(_XMP_IN_PNG, start + 8))
         whole = zlib.crc32(data[start + 4 : end - 4]) == int.from_bytes(data[end - 4 : end])

@@ -24,8 +24,8 @@ from selfguide.core.progress import progress
 from selfguide.images.annotated import Entry, open_splits
 from selfguide.images.annotation_text import annotated_size, class_name, name_fault, named, number
 from selfguide.images.config import ImagesConfig
+from selfguide.images.decode import image_extensions
 from selfguide.images.files import files_of, hidden, normalised
-from selfguide.images.image_folder import image_extensions
 from selfguide.images.source import Sources
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

@@ -49,11 +49,11 @@ def test_a_wrong_value_is_told_with_the_variable_and_what_is_valid(monkeypatch, 
 
 def test_nothing_is_the_same_as_unset(monkeypatch):
     """Also for those that Lightning would read as numbers: they are gone after the check."""
-    known = [*environment._CHOICES, *environment._OTHERS, *environment._LAUNCHERS, "DVC_ROOT"]
+    known = [*environment._CHOICES, *environment._OTHERS, *environment._LAUNCHERS, "MASTER_PORT", "DVC_ROOT"]
     for name in known:
         monkeypatch.setenv(name, "")
     environment.check()
-    assert not environment._LAUNCHERS.keys() & environment.os.environ.keys()
+    assert not {*environment._LAUNCHERS, "MASTER_PORT"} & environment.os.environ.keys()
     assert hardware.accelerator() == "auto"
     assert progress()
     assert environment.number("SELFGUIDE_DEVICES", unless="auto") is None

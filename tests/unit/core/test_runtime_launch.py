@@ -72,8 +72,6 @@ def test_without_a_launcher_the_environment_decides(environment):
         (BY_HAND, {"NODE_RANK": "2"}, "NODE_RANK: expected a whole number 0 to 1, found '2'"),
         (BY_HAND, {"NODE_RANK": ""}, "NODE_RANK is not set: expected the number of this machine, 0 to 1"),
         (BY_HAND, {"MASTER_ADDR": ""}, "MASTER_ADDR is not set: expected the address of machine 0"),
-        (SRUN, {"MASTER_PORT": "0"}, "MASTER_PORT: expected a whole number 1 to 65535"),
-        (TORCHRUN, {"MASTER_PORT": "abc"}, "MASTER_PORT: expected a whole number 1 to 65535, found 'abc'"),
         (BY_HAND, {"MASTER_PORT": "99999"}, "MASTER_PORT: expected a whole number 1 to 65535, found '99999'"),
         (BY_HAND, {"MASTER_PORT": ""}, "MASTER_PORT is not set: expected a free port of machine 0"),
     ],
@@ -84,3 +82,16 @@ def test_what_no_launcher_would_set_is_named(environment, launcher, wrong, told)
     environment(**wrong)
     with pytest.raises(UserError, match=f"^environment variables? {told}"):
         runtime._processes()
+
+
+TWO = {"SELFGUIDE_DEVICES": "2", "SELFGUIDE_ACCELERATOR": "cpu"}
+
+
+@pytest.mark.parametrize("launcher", [SRUN, TORCHRUN, TWO])
+@pytest.mark.parametrize("port", ["0", "abc", "99999", "tcp://10.0.0.1:80"])
+def test_a_port_that_is_none_is_told_where_ranks_need_it(environment, launcher, port):
+    environment(SELFGUIDE_ACCELERATOR="cpu", MASTER_PORT=port)
+    assert runtime.trainer().world_size == 1
+    environment(**launcher)
+    with pytest.raises(UserError, match=f"^environment variable MASTER_PORT: expected .* 1 to 65535, found '{port}'"):
+        runtime.trainer()

@@ -87,6 +87,8 @@ def test_what_decides_over_pixels_stays_in_a_png():
     palette = encode(red.quantize(2))
     same(decode(palette[:33] + CHUNKS["large text"] + palette[33:]), red)
     assert without_metadata(PNG) == PNG
+    cut = PNG[:8] + chunk(b"tRNS", b"")[:10]  # before any header
+    assert without_metadata(cut) == PNG[:8]
     assert without_metadata(png(*CHUNKS.values())) == PNG[:33] + CHUNKS["EXIF that is none"] + PNG[33:]
 
 
