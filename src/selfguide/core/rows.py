@@ -10,7 +10,8 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from selfguide.core import runtime
-from selfguide.core.artifact import create_array, open_array
+from selfguide.core.artifact import Array, create_array, open_array
 from selfguide.core.errors import UserError
 from selfguide.core.progress import progress
 from selfguide.core.scratch import claim, discard, empty
@@ -33,9 +34,6 @@ RowFunction = Callable[[int, int, torch.device], Mapping[str, Tensor]]
 
 #: Of each batch, 0 until it is done, then the checksum of its rows.
 _DONE = "done"
-#: Called with a folder: the filled arrays are in it, `<name>.npy` each. Until the `with` ends without an error they are
-#: in the scratch folder, too, so that a failure to write what belongs to them loses none of them.
-Filled = Callable[[Path], AbstractContextManager[None]]
 _LOG = logging.getLogger(__name__)
 
 
@@ -134,6 +132,41 @@ def _wait_for_all(scratch: Path) -> None:
         time.sleep(0.5)
 
 
+@dataclass(frozen=True)
+class Filled:
+    """The filled arrays, in the scratch folder until they are put elsewhere or read.
+
+    Attributes:
+        scratch: the folder.
+        names: of the arrays.
+    """
+
+    scratch: Path
+    names: tuple[str, ...]
+
+    @contextmanager
+    def __call__(self, folder: Path) -> Iterator[None]:
+        """Put them into a folder, `<name>.npy` each.
+
+        Until the `with` ends without an error they are in the scratch folder, too, so that a failure to write what
+        belongs to them loses none of them.
+        """
+        for name in self.names:
+            source, target = self.scratch / f"{name}.npy", folder / f"{name}.npy"
+            try:
+                os.link(source, target)
+            except OSError:  # another disk, or one without hard links
+                shutil.copyfile(source, target)
+        yield
+        discard(self.scratch)
+
+    def read(self) -> dict[str, Array]:
+        """The arrays by name, in memory; nothing is left of them on the disk."""
+        arrays: dict[str, Array] = {name: np.load(self.scratch / f"{name}.npy") for name in self.names}
+        discard(self.scratch)
+        return arrays
+
+
 def fill_rows(
     network: nn.Module,
     function: RowFunction,
@@ -157,7 +190,7 @@ def fill_rows(
         trainer_settings: passed to the Trainer, e.g. `precision`.
 
     Returns:
-        On rank 0, a function that puts the filled arrays into a folder; None on other ranks.
+        On rank 0 the filled arrays; None on other ranks.
 
     Raises:
         UserError: num_rows or batch_size below 1; another process fills the same rows.
@@ -175,16 +208,4 @@ def fill_rows(
     trainer.strategy.barrier("rows are filled")
     if not trainer.is_global_zero:
         return None
-
-    @contextmanager
-    def filled(folder: Path) -> Iterator[None]:
-        for name in outputs:
-            source, target = scratch / f"{name}.npy", folder / f"{name}.npy"
-            try:
-                os.link(source, target)
-            except OSError:  # another disk, or one without hard links
-                shutil.copyfile(source, target)
-        yield
-        discard(scratch)
-
-    return filled
+    return Filled(scratch, tuple(outputs))

@@ -1,10 +1,8 @@
 """One pass of an image set through a feature network: on any number of ranks, no image twice, resumable."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,8 +87,7 @@ def extract(
         filled = fill_rows(network, rows, len(pixels), outputs, batch_size, scratch, network.name)
     if filled is None:
         return None
-    with tempfile.TemporaryDirectory(dir=scratch.parent) as folder, filled(Path(folder)):
-        found = {name: np.load(Path(folder) / f"{name}.npy") for name in outputs}
+    found = filled.read()
     features = found["features"]
     return FeatureSet(
         features,

@@ -29,6 +29,12 @@ def test_every_row_once_in_order(scratch_root):
     assert not (scratch_root / "scratch").exists()
 
 
+def test_rows_in_memory_leave_nothing_on_the_disk(scratch_root):
+    arrays = _fill(scratch_root, []).read()
+    assert arrays["x"][:, 1].tolist() == arrays["y"].tolist() == list(range(10))
+    assert not (scratch_root / "scratch").exists()
+
+
 def test_finished_rows_that_were_never_kept_are_not_computed_again(scratch_root):
     calls: list = []
     filled = _fill(scratch_root, calls)
