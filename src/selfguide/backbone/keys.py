@@ -1,4 +1,4 @@
-"""Key features of a vision transformer's patches, for an image of any size: what LOST and TokenCut look at."""
+"""Features of a vision transformer's patches, for an image of any size: keys, as LOST and TokenCut use, and tokens."""
 
 import math
 from typing import Any
@@ -34,27 +34,56 @@ def vit_keys(model: nn.Module, image: Tensor) -> Tensor:
     Raises:
         UserError: the network is no vision transformer; the image is no such tensor.
     """
+    network, tokens, _ = _before_last_block(model, image)
+    last = network.blocks[-1]
+    # A bias of the keys shifts all scores of a query alike, so Eva has none: its qkv linear is all there is to keys.
+    keys: Tensor = last.attn.qkv(last.norm1(tokens)).chunk(3, dim=-1)[1]
+    patches = keys[:, network.num_prefix_tokens :].float().contiguous()
+    return patches if image.ndim == 4 else patches[0]
+
+
+@torch.no_grad()
+def vit_tokens(model: nn.Module, image: Tensor) -> Tensor:
+    """Patch tokens of the last block after the network's final norm, if it has one; for the rest as `vit_keys`.
+
+    Args:
+        model: a `Backbone` whose network is a vision transformer, or that network; in eval mode.
+        image: normalised floats, (B, 3, H, W) or (3, H, W), any H and W.
+
+    Returns:
+        float32 (B, N, D) or (N, D).
+
+    Raises:
+        UserError: as `vit_keys`.
+    """
+    network, tokens, rope = _before_last_block(model, image)
+    normed: Tensor = network.norm(_run(network.blocks[-1:], tokens, rope))
+    patches = normed[:, network.num_prefix_tokens :].float().contiguous()
+    return patches if image.ndim == 4 else patches[0]
+
+
+def _before_last_block(model: nn.Module, image: Tensor) -> tuple[Any, Tensor, Tensor | None]:
+    """The transformer, the tokens (B, prefix + N, D) that its last block reads, and their rotary embedding or None."""
     patch = patch_size(model)
     network: Any = model.network if isinstance(model, Backbone) else model
     if image.ndim not in (3, 4) or image.shape[-3] != 3 or not image.numel() or not image.is_floating_point():
         raise UserError(
-            "vit_keys: expected a normalised float image (3, H, W) or (B, 3, H, W), found"
+            "backbone: expected a normalised float image (3, H, W) or (B, 3, H, W), found"
             f" {str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
         )
-    if image.ndim == 3:
-        return vit_keys(network, image[None])[0]
     height, width = image.shape[-2:]
-    padded = F.pad(image.to(network.patch_embed.proj.weight.dtype), (0, -width % patch, 0, -height % patch))
+    batch = image if image.ndim == 4 else image[None]
+    padded = F.pad(batch.to(network.patch_embed.proj.weight.dtype), (0, -width % patch, 0, -height % patch))
     cells = network.patch_embed.norm(network.patch_embed.proj(padded).flatten(2).mT)
     grid = padded.shape[2] // patch, padded.shape[3] // patch
     tokens, rope = _with_positions(network, cells, grid)
-    tokens = network.norm_pre(tokens)
-    *before, last = network.blocks
-    for block in before:
+    return network, _run(network.blocks[:-1], network.norm_pre(tokens), rope), rope
+
+
+def _run(blocks: nn.Sequential, tokens: Tensor, rope: Tensor | None) -> Tensor:
+    for block in blocks:
         tokens = block(tokens) if rope is None else block(tokens, rope=rope)
-    # A bias of the keys shifts all scores of a query alike, so Eva has none: its qkv linear is all there is to keys.
-    keys: Tensor = last.attn.qkv(last.norm1(tokens)).chunk(3, dim=-1)[1]
-    return keys[:, network.num_prefix_tokens :].float().contiguous()
+    return tokens
 
 
 def patch_size(model: nn.Module) -> int:
@@ -70,8 +99,8 @@ def patch_size(model: nn.Module) -> int:
     if not isinstance(network, (VisionTransformer, Eva)):
         known = sorted(name for name, variant in VARIANTS.items() if variant.token != "pooled")
         raise UserError(
-            f"backbone.variant: the network is a {type(network).__name__}, which has no patch keys; boxes need a vision"
-            f" transformer: {', '.join(known)}"
+            f"backbone.variant: the network is a {type(network).__name__}, which has no patch keys or tokens; boxes"
+            f" need a vision transformer: {', '.join(known)}"
         )
     return int(network.patch_embed.patch_size[0])
 

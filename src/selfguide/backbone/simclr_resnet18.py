@@ -39,8 +39,12 @@ class ResNet18(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 (B, 3, s, s) => (B, 8 * width), non-negative."""
-        pooled: Tensor = self.blocks(self.stem(images)).mean(dim=(2, 3))
-        return pooled
+        return self.forward_features(images).mean(dim=(2, 3))
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """float32 (B, 3, s, s) => the map before pooling, (B, 8 * width, s / 8, s / 8)."""
+        found: Tensor = self.blocks(self.stem(images))
+        return found
 
 
 class SimCLR(Objective):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from selfguide.boxes.annotate import Chosen, Stored, annotate
+from selfguide.backbone.patches import Chosen, Stored
+from selfguide.boxes.annotate import annotate
 from selfguide.boxes.artifact import FoundBoxes
 from selfguide.boxes.config import BoxesConfig
 from selfguide.images.artifact import load_pixels

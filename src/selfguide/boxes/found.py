@@ -15,7 +15,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundBox:
     """A box and how it came about.
 
     Attributes:
@@ -57,10 +57,10 @@ class Geometry:
             min(scale_y * (rows[-1] + 1), height),
         )
 
-    def whole(self, seed: int | None) -> Found:
+    def whole(self, seed: int | None) -> FoundBox:
         """The whole image, as a fallback."""
         height, width = self.image_hw
-        return Found((0, 0, width, height), seed, np.ones(self.grid, np.bool_), fallback=True)
+        return FoundBox((0, 0, width, height), seed, np.ones(self.grid, np.bool_), fallback=True)
 
 
 def check(

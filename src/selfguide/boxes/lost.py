@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from selfguide.boxes.found import Found, check, component
+from selfguide.boxes.found import FoundBox, check, component
 from selfguide.core.errors import UserError
 
 
@@ -14,7 +14,7 @@ def lost_box(
     scales: tuple[float, float],
     image_hw: tuple[int, int],
     k_patches: int = 100,
-) -> Found:
+) -> FoundBox:
     """Grow an object from the patch that agrees with the fewest others.
 
     As the authors' code has it where that differs from their paper: a patch's degree counts the *strictly* positive
@@ -56,4 +56,4 @@ def lost_box(
         return geometry.whole(seed)
     votes = products[voters].sum(axis=0)
     mask = component((votes > 0).reshape(geometry.grid), seed)
-    return Found(geometry.box(mask), seed, mask, fallback=not degrees.any())
+    return FoundBox(geometry.box(mask), seed, mask, fallback=not degrees.any())

@@ -6,29 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfguide.backbone.patches import Patches
 from selfguide.boxes.config import BoxesConfig, MethodName
 from selfguide.boxes.controls import center_box, moved_at_random
 from selfguide.boxes.found import Box
 from selfguide.boxes.lost import lost_box
 from selfguide.boxes.token_cut import token_cut_box
-
-
-@dataclass(frozen=True)
-class Patches:
-    """An image as an annotator sees it.
-
-    Attributes:
-        keys: (N, D) float32, row by row; (0, 0) for a method that needs none.
-        grid: rows and columns, N of them.
-        scales: pixels per patch along y and x.
-        image_hw: height and width in pixels, without padding.
-    """
-
-    keys: NDArray[np.float32]
-    grid: tuple[int, int]
-    scales: tuple[float, float]
-    image_hw: tuple[int, int]
-
 
 #: (patches, configuration, the image's own generator) => box in pixels, and whether it is a fallback.
 Finder = Callable[[Patches, BoxesConfig, np.random.Generator], tuple[Box, bool]]
@@ -48,11 +31,11 @@ class Method:
 
 
 def _keys(patches: Patches, config: BoxesConfig) -> NDArray[np.float32]:
-    return patches.keys - patches.keys.mean(axis=0) if config.subtract_mean_key else patches.keys
+    return patches.features - patches.features.mean(axis=0) if config.subtract_mean_key else patches.features
 
 
 def _lost(patches: Patches, config: BoxesConfig, random: np.random.Generator) -> tuple[Box, bool]:
-    k_patches = config.k_patches or max(1, len(patches.keys) // 8)
+    k_patches = config.k_patches or max(1, len(patches.features) // 8)
     found = lost_box(_keys(patches, config), patches.grid, patches.scales, patches.image_hw, k_patches)
     return found.box, found.fallback
 

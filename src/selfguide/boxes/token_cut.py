@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from selfguide.boxes.found import Found, check, component
+from selfguide.boxes.found import FoundBox, check, component
 from selfguide.core.errors import UserError
 
 
@@ -16,7 +16,7 @@ def token_cut_box(
     image_hw: tuple[int, int],
     tau: float = 0.2,
     eps: float = 1e-5,
-) -> Found:
+) -> FoundBox:
     """Cut the patches into two sides that agree little, and take the side of the patch that stands out most.
 
     An edge weighs 1 where the cosine of two keys is above tau, else eps. The second eigenvector of
@@ -65,4 +65,4 @@ def token_cut_box(
     if not side[seed]:
         side = ~side
     mask = component(side.reshape(geometry.grid), seed)
-    return Found(geometry.box(mask), seed, mask, fallback=False)
+    return FoundBox(geometry.box(mask), seed, mask, fallback=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from selfguide.clusters.nearest import FLOAT32_ROUNDOFF, Found, Nearest
+from selfguide.clusters.nearest import FLOAT32_ROUNDOFF, Assigned, Nearest
 from selfguide.clusters.points import UnitPoints, pick, put
 
 #: Coordinates are added up in units of 2^-30: whole numbers, exact in float64, so the order of additions is no matter.
@@ -82,7 +82,7 @@ class Lloyd:
         """Search the points whose bounds cross; how many changed their cluster."""
         points, before = self.points, self.ids.clone()
 
-        def keep(rows: Tensor, found: Found) -> None:
+        def keep(rows: Tensor, found: Assigned) -> None:
             put(self.ids, rows, found.ids)
             put(self._upper, rows, found.upper)
             put(self._lower, rows, found.lower)

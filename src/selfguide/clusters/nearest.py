@@ -31,7 +31,7 @@ _BFLOAT16_ROUNDOFF, FLOAT32_ROUNDOFF = 2.0**-8, 2.0**-24
 _BLOCK = 1024
 
 
-class Found(NamedTuple):
+class Assigned(NamedTuple):
     """What a search says of B points.
 
     Attributes:
@@ -65,7 +65,7 @@ class Nearest:
 
     def search(
         self, points: Tensor, squares: Tensor, rounding: Tensor, exact_points: Callable[[Tensor], Tensor]
-    ) -> Found:
+    ) -> Assigned:
         """Search by fast products, and decide between two candidates.
 
         Args:
@@ -88,13 +88,13 @@ class Nearest:
             lead = apart.mul_(exact_points(pairs)).sum(1) - (self.halves[one] - self.halves[other])
             ids[pairs, 0] = torch.where(lead >= 0, one, other)
         bounds = self._bounds(squares, self._least(first, doubt), self._highest(second, doubt))
-        return Found(ids[:, 0], *bounds, undecided)
+        return Assigned(ids[:, 0], *bounds, undecided)
 
-    def exact(self, points: Tensor, squares: Tensor) -> Found:
+    def exact(self, points: Tensor, squares: Tensor) -> Assigned:
         """Search by products in float32: points (B, D) float32, and their squared lengths (B,)."""
         scores, ids = self._best(points, self.centroids, 2)
         bounds = self._bounds(squares, scores[:, 0], scores[:, 1])
-        return Found(ids[:, 0], *bounds, torch.zeros_like(squares, dtype=torch.bool))
+        return Assigned(ids[:, 0], *bounds, torch.zeros_like(squares, dtype=torch.bool))
 
     def farther(self, points: Tensor, squares: Tensor, rounding: Tensor, ids: Tensor) -> Tensor:
         """(B,) not below the distance to centroid `ids` (B,); the rest as in `search`."""

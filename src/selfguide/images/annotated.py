@@ -11,7 +11,7 @@ from PIL import Image
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSplit, Rows
 from selfguide.images.config import ImagesConfig
-from selfguide.images.decode import FaultError, decode_turned, read_pixels
+from selfguide.images.decode import FaultError, Glance, decode_turned, glance, read_pixels
 from selfguide.images.geometry import Framing, fit_boxes, turn_boxes
 from selfguide.images.objects import arrange
 from selfguide.images.source import Reading, Sources
@@ -38,7 +38,7 @@ _SWAPPED = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class AnnotatedImage:
     """One image and its objects.
 
     Attributes:
@@ -69,7 +69,7 @@ class AnnotatedImages:
     def __init__(
         self,
         description: str,
-        entries: Sequence[Entry],
+        entries: Sequence[AnnotatedImage],
         class_names: Sequence[str],
         num_objects: int,
         max_pixels: int,
@@ -111,17 +111,24 @@ class AnnotatedImages:
         """
         return self._decode(row)[0]
 
+    def glance(self, row: int) -> Glance:
+        """Look at the picture of image `row`; raises as `original`."""
+        return glance(self._encoded(row), self._max_pixels)
+
     def _decode(self, row: int) -> tuple[Image.Image, int]:
         """The image, upright, and the orientation that it is stored in."""
+        return decode_turned(self._encoded(row), self._max_pixels)
+
+    def _encoded(self, row: int) -> bytes:
         entry = self.entries[row]
         if entry.fault:
             raise FaultError(entry.fault)
         if entry.read is None:
             raise FaultError("picture: expected a file, found none")
-        return decode_turned(entry.read(), self._max_pixels)
+        return entry.read()
 
 
-def upright_boxes(entry: Entry, size: tuple[int, int], orientation: int) -> tuple[NDArray[np.int64], str]:
+def upright_boxes(entry: AnnotatedImage, size: tuple[int, int], orientation: int) -> tuple[NDArray[np.int64], str]:
     """The boxes of an image in its upright pixels; the annotated size tells which pixels they are given in.
 
     Args:
@@ -151,7 +158,7 @@ def upright_boxes(entry: Entry, size: tuple[int, int], orientation: int) -> tupl
     return boxes, _EITHER if orientation > 1 else _SWAPPED
 
 
-def checked_boxes(entry: Entry, size: tuple[int, int]) -> NDArray[np.int64]:
+def checked_boxes(entry: AnnotatedImage, size: tuple[int, int]) -> NDArray[np.int64]:
     """The boxes of an image of `size` (width, height), (n, 4); what reaches out by a pixel is rounding, and clipped.
 
     Raises:
@@ -179,7 +186,7 @@ def checked_boxes(entry: Entry, size: tuple[int, int]) -> NDArray[np.int64]:
 def open_splits(
     config: ImagesConfig,
     description: str,
-    choose: Callable[[str, str | None], Sequence[Entry]],
+    choose: Callable[[str, str | None], Sequence[AnnotatedImage]],
     class_names: Sequence[str],
     num_objects: int,
 ) -> Sources:

@@ -19,7 +19,7 @@ import numpy as np
 
 from selfguide.core.errors import UserError, shown
 from selfguide.core.project import located
-from selfguide.images.annotated import Entry, open_splits
+from selfguide.images.annotated import AnnotatedImage, open_splits
 from selfguide.images.annotation_text import annotated_size, class_name, name_fault, named, number
 from selfguide.images.config import ImagesConfig
 from selfguide.images.files import files_of, normalised
@@ -50,7 +50,7 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
         _LOG.info("%s: dropped %d boxes that are empty when rounded", where, dropped)
 
     pictures = _Paths(files)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, AnnotatedImage] = {}
     listed: dict[str, str] = {}  # a picture => id and name by which it is listed
     twice = []
     for image in content["images"]:
@@ -62,7 +62,7 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
         listed[path or name] = this
         labels = np.array([label for label, _ in found], dtype=np.int32)
         boxes = np.array([box for _, box in found], dtype=np.float64).reshape(-1, 4)
-        entries[name] = Entry(
+        entries[name] = AnnotatedImage(
             f"{root}/{path or shown(name)}",
             files[path] if path else None,
             labels,
@@ -82,7 +82,7 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
             f" ({root}); the annotations are those of another set of images"
         )
 
-    def choose(key: str, name: str | None) -> list[Entry]:
+    def choose(key: str, name: str | None) -> list[AnnotatedImage]:
         return list(entries.values()) if name is None else _chosen(f"images.{key}: {name}", name, files, entries)
 
     return open_splits(config, str(config.annotations), choose, class_names, num_objects)
@@ -218,7 +218,7 @@ class _Paths:
         return None
 
 
-def _chosen(where: str, name: str, files: Files, entries: Mapping[str, Entry]) -> list[Entry]:
+def _chosen(where: str, name: str, files: Files, entries: Mapping[str, AnnotatedImage]) -> list[AnnotatedImage]:
     # COCO 20k's list may carry a folder that the JSON does not, and the other way round.
     paths, what = _Paths(entries), "images.annotations; write it with its folder"
     chosen = named(

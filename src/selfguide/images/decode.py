@@ -1,5 +1,6 @@
 """Encoded bytes to RGB, and many images to one array."""
 
+import hashlib
 import os
 import re
 import warnings
@@ -10,7 +11,8 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from tqdm.auto import tqdm
 
 from selfguide.core.progress import progress
@@ -34,6 +36,16 @@ CONVERT = "convert them to .jpg, e.g. by ImageMagick: `magick mogrify -format jp
 #: Where such a format says what it is.
 _SIGNATURES = ((4, b"ftyphei", "HEIC"), (4, b"ftyphev", "HEIC"), (4, b"ftypmif1", "HEIF"), (4, b"ftypmsf1", "HEIF"),
             (4, b"JXL ", "JPEG XL"), (0, b"\xff\x0a", "JPEG XL"))  # fmt: skip
+
+#: Formats whose images are, decoded, of the size that their header says.
+_SIZED_BY_HEADER = {"BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP"}
+#: Of the parts of a PNG that may say how to turn it.
+_TURNING_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+
+#: Height and width.
+Size = tuple[int, int]
+#: What an image is before it is decoded: its size, upright, and a digest of that which its pixels are made from.
+Glance = tuple[Size, bytes]
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,47 @@ def decode_turned(data: bytes, max_pixels: int | None = None) -> tuple[Image.Ima
     return to_rgb(turn(image, orientation)), max(turned, orientation)
 
 
+def glance(data: bytes, max_pixels: int | None = None) -> Glance:
+    """The size that `decode` gives an image, and a digest of the file; from its header, where that tells the size.
+
+    Args:
+        data: the file.
+        max_pixels: as in `decode`.
+
+    Raises:
+        FaultError: as in `decode`.
+        Exception: whatever PIL raises on a damaged header.
+    """
+    return _upright_size(data, max_pixels), hashlib.sha256(data).digest()
+
+
+def _upright_size(data: bytes, max_pixels: int | None) -> Size:
+    try:
+        image = _open(data, max_pixels)
+    except FaultError:
+        raise
+    except Exception:
+        image = _open(without_metadata(data), max_pixels)
+    # What turns a PNG may come behind its pixels.
+    late = image.format == "PNG" and any(data.find(word, data.find(b"IDAT")) >= 0 for word in _TURNING_IN_PNG)
+    if late or image.format not in _SIZED_BY_HEADER:
+        image = decode(data, max_pixels)
+        return image.height, image.width
+    turns = orientation_of(image, behind_pixels=False) > 4
+    # PIL gives the size of a TIFF as its own tag turns it, and not yet as one in XMP does.
+    turned = isinstance(image, TiffImageFile) and image.tag_v2.get(ExifTags.Base.Orientation, 1) > 4
+    return (image.height, image.width) if turns == turned else (image.width, image.height)
+
+
 def _load(data: bytes, max_pixels: int | None) -> tuple[Image.Image, int]:
+    image = _open(data, max_pixels)
+    turned = orientation_of(image) if image.format == "TIFF" else 1  # by loading, which takes the tag away
+    image.load()
+    return image, turned
+
+
+def _open(data: bytes, max_pixels: int | None) -> Image.Image:
+    """Read the header, and refuse what has more pixels than that."""
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, limit)
     try:
@@ -100,9 +152,7 @@ def _load(data: bytes, max_pixels: int | None) -> tuple[Image.Image, int]:
     if found > limit:
         remedy = "make it smaller" if max_pixels is None else "raise images.max_pixels, or make it smaller"
         raise FaultError(f"expected at most {limit:,} pixels, found {size}{found:,}; {remedy}")
-    turned = orientation_of(image) if image.format == "TIFF" else 1  # by loading, which takes the tag away
-    image.load()
-    return image, turned
+    return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -173,12 +223,12 @@ def read_pixels(
         pixels[position] = np.asarray(fit(View(image), size, kept).image)
         windows[position] = kept
 
-    failures = in_threads(work, len(rows), bar=False)
+    failures = each_in_threads(work, len(rows), bar=False)
     readable[list(failures)] = False
     return pixels, windows, readable, [Unreadable(name(int(rows[position])), why) for position, why in failures.items()]
 
 
-def in_threads(work: Callable[[int], None], num_images: int, *, bar: bool = True) -> dict[int, str]:
+def each_in_threads(work: Callable[[int], None], num_images: int, *, bar: bool = True) -> dict[int, str]:
     """Call work(0), ..., work(num_images - 1) from several threads.
 
     Args:

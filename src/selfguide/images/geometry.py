@@ -31,10 +31,14 @@ _TURNS = {
 }
 
 
-def orientation_of(image: Image.Image) -> int:
-    """1 to 8, as the image's EXIF or XMP tag says; 1, which is upright, where they do not or cannot be read."""
+def orientation_of(image: Image.Image, *, behind_pixels: bool = True) -> int:
+    """1 to 8, as the image's EXIF or XMP tag says; 1, which is upright, where they do not or cannot be read.
+
+    Without `behind_pixels` no pixel of the image is decoded to find tags that come after them.
+    """
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation)
+        exif = image.getexif() if behind_pixels else Image.Image.getexif(image)
+        value = exif.get(ExifTags.Base.Orientation)
         return int(value) if value in _TURNS else 1
     except Exception:  # noqa: BLE001 (a damaged tag raises nearly anything)
         return 1

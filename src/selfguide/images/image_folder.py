@@ -25,7 +25,7 @@ from PIL import Image
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSplit, Rows
 from selfguide.images.config import ImagesConfig, Paths
-from selfguide.images.decode import CONVERT, decode, image_extensions, read_pixels
+from selfguide.images.decode import CONVERT, Glance, decode, glance, image_extensions, read_pixels
 from selfguide.images.files import File, list_files, resolve, same_pictures
 from selfguide.images.geometry import Framing
 from selfguide.images.source import Reading, Sources
@@ -37,7 +37,7 @@ _FOREIGN = {".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".svg", ".exr", "
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ImageFile:
     """An image: the root that holds it, its class ("" for none), and its file."""
 
     root: str
@@ -59,7 +59,7 @@ class ImageFolder:
 
     independent = False
 
-    def __init__(self, description: str, entries: list[Entry], max_pixels: int) -> None:
+    def __init__(self, description: str, entries: list[ImageFile], max_pixels: int) -> None:
         self.description = description
         self.num_images = len(entries)
         self._entries, self._max_pixels = entries, max_pixels
@@ -81,6 +81,10 @@ class ImageFolder:
         """Decode image `row`."""
         return decode(self._entries[row].read(), self._max_pixels)
 
+    def glance(self, row: int) -> Glance:
+        """Look at the file of image `row`."""
+        return glance(self._entries[row].read(), self._max_pixels)
+
 
 def open_image_folder(config: ImagesConfig, seed: int) -> Sources:
     """List the images of `path` and, where given, `heldout_path`.
@@ -97,7 +101,7 @@ def open_image_folder(config: ImagesConfig, seed: int) -> Sources:
         given[path] = f"images.{key}: {root}"
     held_out = list_images("images.heldout_path", heldout) if heldout else []
 
-    def source(roots: tuple[str, ...], entries: list[Entry]) -> ImageFolder:
+    def source(roots: tuple[str, ...], entries: list[ImageFile]) -> ImageFolder:
         return ImageFolder(", ".join(roots), entries, config.max_pixels)
 
     training = source(train, list_images("images.path", train, held_out))
@@ -108,7 +112,7 @@ def _roots(paths: Paths) -> tuple[str, ...]:
     return () if paths is None else (paths,) if isinstance(paths, str) else paths
 
 
-def list_images(where: str, roots: Sequence[str], held_out: Sequence[Entry] = ()) -> list[Entry]:
+def list_images(where: str, roots: Sequence[str], held_out: Sequence[ImageFile] = ()) -> list[ImageFile]:
     """Find the images in folders of any depth and .zip files, each sorted by path, no picture by two ways.
 
     Args:
@@ -142,7 +146,7 @@ def list_images(where: str, roots: Sequence[str], held_out: Sequence[Entry] = ()
         depth = _wrapping(files)
         for file in files:
             inner = file.name.split("/")[depth:]
-            entries.append(Entry(root, sys.intern(inner[0]) if len(inner) > 1 else "", file))
+            entries.append(ImageFile(root, sys.intern(inner[0]) if len(inner) > 1 else "", file))
     return entries
 
 

@@ -1,5 +1,6 @@
 """A source over pixels that are in memory (or memory-mapped) already."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from selfguide.images.artifact import ImageSplit, Labels, Pixels, Rows
-from selfguide.images.decode import read_pixels
+from selfguide.images.decode import Glance, read_pixels
 from selfguide.images.geometry import Framing
 from selfguide.images.source import Reading
 
@@ -42,6 +43,11 @@ class PixelSource:
     def original(self, row: int) -> Image.Image:
         """Image `row` as RGB."""
         return Image.fromarray(np.ascontiguousarray(self._pixels[row])).convert("RGB")
+
+    def glance(self, row: int) -> Glance:
+        """The size of image `row`, and a digest of its pixels."""
+        height, width = self._pixels.shape[1:3]
+        return (height, width), hashlib.sha256(self._pixels[row].tobytes()).digest()
 
     def _gather(self, rows: Rows) -> Pixels:
         pixels = np.empty((len(rows), *self._pixels.shape[1:3], 3), dtype=np.uint8)

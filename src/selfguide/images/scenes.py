@@ -15,6 +15,7 @@ from PIL import Image
 from selfguide.core.seeding import derive_seed, numpy_generator
 from selfguide.images.artifact import ImageSplit, Rows
 from selfguide.images.config import ImagesConfig
+from selfguide.images.decode import Glance
 from selfguide.images.geometry import Framing
 from selfguide.images.objects import arrange
 from selfguide.images.painting import ground, paint, pose, rgb, shadow
@@ -157,6 +158,10 @@ class Scenes:
 
     def original(self, row: int) -> Image.Image | None:
         """None: a scene has no resolution but that which is stored."""
+        return None
+
+    def glance(self, row: int) -> Glance | None:
+        """None, likewise."""
         return None
 
 

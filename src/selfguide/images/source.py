@@ -7,7 +7,7 @@ from typing import Protocol
 from PIL import Image
 
 from selfguide.images.artifact import ImageSplit, Rows, Windows
-from selfguide.images.decode import Unreadable
+from selfguide.images.decode import Glance, Unreadable
 from selfguide.images.geometry import Framing
 
 
@@ -55,6 +55,10 @@ class Source(Protocol):
 
     def original(self, row: int) -> Image.Image | None:
         """Image `row` as it is, upright, RGB, of which windows are parts; None: the source keeps no such thing."""
+        ...
+
+    def glance(self, row: int) -> Glance | None:
+        """What is known of `original(row)` without decoding it; None: there is no such image."""
         ...
 
 

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from selfguide.core.errors import UserError, shown
 from selfguide.core.progress import progress
-from selfguide.images.annotated import Entry, open_splits
+from selfguide.images.annotated import AnnotatedImage, open_splits
 from selfguide.images.annotation_text import annotated_size, class_name, name_fault, named, number
 from selfguide.images.config import ImagesConfig
 from selfguide.images.decode import image_extensions
@@ -63,15 +63,15 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
     ids = {name: label for label, name in enumerate(classes)}
     num_objects = max(len(names) for names, *_ in parsed.values())
 
-    def entry(stem: str) -> Entry:
+    def entry(stem: str) -> AnnotatedImage:
         names, boxes, size, fault = parsed[stem]
         picture = pictures.get(stem)
         labels = np.array([ids[name] for name in names], dtype=np.int32)
         corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
         path, read = f"{root}/{picture or f'JPEGImages/{stem}.jpg'}", files[picture] if picture else None
-        return Entry(path, read, labels, corners, names, size, fault)
+        return AnnotatedImage(path, read, labels, corners, names, size, fault)
 
-    def choose(key: str, name: str | None) -> list[Entry]:
+    def choose(key: str, name: str | None) -> list[AnnotatedImage]:
         stems = sorted(parsed) if name is None else _split(f"images.{key}: {name}", root, name, files, parsed, pictures)
         missing = [stem for stem in stems if stem not in parsed]
         if missing:

@@ -13,8 +13,8 @@ from selfguide.core.artifact import Array, reserve
 from selfguide.core.errors import UserError
 from selfguide.images.arrays import arrays_of, check_images
 from selfguide.images.artifact import Pixels
-from selfguide.images.decode import decode, in_threads
-from selfguide.images.image_folder import Entry, list_images
+from selfguide.images.decode import decode, each_in_threads
+from selfguide.images.image_folder import ImageFile, list_images
 
 _IN_MEMORY = 1 << 30  # bytes of pixels; more lie in a temporary file
 _NAMED = 5  # unreadable files that a message lists
@@ -82,7 +82,7 @@ def _spill(where: str, archive: NpzFile, name: str) -> Array:
     return found
 
 
-def _decode_all(where: str, entries: list[Entry]) -> Pixels:
+def _decode_all(where: str, entries: list[ImageFile]) -> Pixels:
     first, shape = _first_readable(entries)
     pixels = _allocate(where, (len(entries), *shape))
     others: list[tuple[int, tuple[int, ...]]] = []  # number and shape of images of another size
@@ -96,7 +96,7 @@ def _decode_all(where: str, entries: list[Entry]) -> Pixels:
         else:
             others.append((number, image.shape))
 
-    unreadable = in_threads(work, len(entries))
+    unreadable = each_in_threads(work, len(entries))
     if others:
         number, other = min(others)
         raise UserError(
@@ -112,7 +112,7 @@ def _decode_all(where: str, entries: list[Entry]) -> Pixels:
     return pixels
 
 
-def _first_readable(entries: list[Entry]) -> tuple[int, tuple[int, ...]]:
+def _first_readable(entries: list[ImageFile]) -> tuple[int, tuple[int, ...]]:
     """Its number, and its shape; an empty image where no file is readable."""
     for number, entry in enumerate(entries):
         with suppress(Exception):  # see `decode`; all unreadable files are reported later, together

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from selfguide.backbone.artifact import load_backbone
 from selfguide.backbone.keys import patch_size
-from selfguide.boxes.annotate import Stored, annotate
+from selfguide.backbone.patches import Stored
+from selfguide.boxes.annotate import annotate
 from selfguide.boxes.annotator import load_annotator
 from selfguide.boxes.config import BoxesConfig
 from selfguide.boxes.metrics import area, iou

@@ -36,9 +36,14 @@ class Listed:
     def __init__(self, *sizes: tuple[int, int]) -> None:
         generator = np.random.default_rng(0)
         self.images = [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+        self.num_reads = [0] * len(sizes)
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def glance(self, i: int) -> tuple[tuple[int, int], bytes]:
+        return self.images[i].shape[:2], self.images[i].tobytes()
+
     def read(self, i: int) -> np.ndarray:
+        self.num_reads[i] += 1
         return self.images[i]

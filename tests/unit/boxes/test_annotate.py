@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import numpy as np
@@ -7,8 +8,9 @@ from PIL import Image
 
 from selfguide.backbone.artifact import load_backbone, save_backbone
 from selfguide.backbone.keys import vit_keys
+from selfguide.backbone.patches import Chosen, Stored, input_hw
 from selfguide.backbone.registry import VARIANTS
-from selfguide.boxes.annotate import Chosen, Stored, annotate, input_hw
+from selfguide.boxes.annotate import annotate
 from selfguide.boxes.lost import lost_box
 from selfguide.boxes.registry import METHODS
 from selfguide.boxes.token_cut import token_cut_box
@@ -46,6 +48,51 @@ def test_row_i_is_the_box_of_image_i_at_its_own_size(scratch_root, backbone, cha
     assert found.fallback.dtype == np.bool_
     assert found.facts["backbone"].startswith("dino_vit ")
     assert not list((scratch_root / ".scratch").rglob("*.npy"))
+
+
+@pytest.mark.parametrize("method", ["lost", "center"])
+def test_each_image_is_read_once_and_the_digest_is_that_of_all_pixels_in_order(backbone, method):
+    images = Listed(*SIZES)
+    found = annotate(boxes_config(method=method), images, backbone, 0)
+    assert images.num_reads == [1] * len(SIZES)
+    total = hashlib.sha256()
+    for image in images.images:
+        height, width = image.shape[:2]
+        total.update(hashlib.sha256(f"{height} {width} ".encode() + image.tobytes()).digest())
+    assert found.facts["upstream"]["pixels"] == total.hexdigest()
+
+
+class Stopped(Listed):
+    """Its image `last` stops the run."""
+
+    last = 4
+
+    def read(self, i):
+        if i == self.last:
+            raise KeyboardInterrupt
+        return super().read(i)
+
+
+def test_a_rerun_after_a_kill_reads_what_is_left_unless_an_image_changed(backbone):
+    images, config = Stopped(*SIZES), boxes_config(batch_size=1)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        annotate(config, images, backbone, 0)
+    done = images.num_reads
+    assert 0 < sum(done) < len(SIZES) - 1
+    same, changed = Listed(*SIZES), Listed(*SIZES)
+    changed.images[int(np.argmax(done))][0, 0, 0] ^= 1  # as large, and read already
+    annotate(config, changed, backbone, 0)
+    assert changed.num_reads == [1] * len(SIZES)
+    found = annotate(config, same, backbone, 0)
+    assert (np.array(same.num_reads) + done).tolist() == [1] * len(SIZES)
+    np.testing.assert_array_equal(found.boxes, annotate(config, Listed(*SIZES), backbone, 0).boxes)
+
+
+def test_a_file_that_changes_its_size_meanwhile(backbone):
+    images = Listed((8, 8), (8, 8))
+    images.glance = lambda i: ((8, 9), b"")
+    with pytest.raises(UserError, match="boxes: image 0: expected 9 x 8 pixels, as at first, found 8 x 8"):
+        annotate(boxes_config(), images, backbone, 0)
 
 
 def test_batches_leave_no_trace(backbone):

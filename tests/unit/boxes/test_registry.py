@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from selfguide.backbone.patches import Patches
 from selfguide.boxes.config import KEYLESS
-from selfguide.boxes.registry import METHODS, Patches
+from selfguide.boxes.registry import METHODS
 from tests.unit.boxes.conftest import boxes_config
 
 GRID, OBJECT = (8, 8), (slice(2, 5), slice(1, 5))  # rows, columns

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from selfguide.core.errors import UserError
-from selfguide.images.annotated import Entry, upright_boxes
+from selfguide.images.annotated import AnnotatedImage, upright_boxes
 from selfguide.images.build import build as build_into
 from selfguide.images.originals import Originals
 from tests.unit.images.conftest import build, tree, turned
@@ -116,7 +116,7 @@ def test_what_was_assumed_is_said_once_for_all(annotated, orientation, size, dec
 
 
 def test_nothing_is_assumed_of_a_picture_without_boxes():
-    entry = Entry("a", None, np.zeros(0, np.int32), np.zeros((0, 4)), size=WIDE)
+    entry = AnnotatedImage("a", None, np.zeros(0, np.int32), np.zeros((0, 4)), size=WIDE)
     boxes, assumed = upright_boxes(entry, WIDE, 3)
     assert (boxes.shape, assumed) == ((0, 4), "")
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from selfguide.core.errors import UserError
 from selfguide.images import image_folder
-from selfguide.images.annotated import AnnotatedImages, Entry
+from selfguide.images.annotated import AnnotatedImage, AnnotatedImages
 from selfguide.images.artifact import ImageSet, load_rows
 from selfguide.images.build import build as build_into
 from selfguide.images.decode import FaultError
@@ -104,7 +104,7 @@ def test_a_file_of_too_many_pixels_is_unreadable(damaged, config):
 
 
 def test_the_same_limit_holds_for_annotated_images():
-    entry = Entry("big.png", lambda: shade(9, (10, 8)), np.zeros(0, np.int32), np.zeros((0, 4)))
+    entry = AnnotatedImage("big.png", lambda: shade(9, (10, 8)), np.zeros(0, np.int32), np.zeros((0, 4)))
     assert AnnotatedImages("x", [entry], ["cat"], 1, 80).original(0).size == (10, 8)
     with pytest.raises(FaultError, match=r"found 10 x 8 = 80; raise images\.max_pixels"):
         AnnotatedImages("x", [entry], ["cat"], 1, 79).original(0)

@@ -4,7 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from selfguide.boxes.annotate import Stored, annotate
+from selfguide.backbone.patches import Stored
+from selfguide.boxes.annotate import annotate
 from selfguide.boxes.annotator import save_annotator
 from selfguide.boxes.metrics import iou
 from selfguide.core.artifact import save_array, write_meta
