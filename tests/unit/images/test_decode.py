@@ -5,11 +5,12 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from selfguide.images.decode import MAX_PIXELS, FaultError, decode, read_pixels, to_rgb
+from selfguide.images.decode import MAX_PIXELS, FaultError, decode, glance, read_pixels, to_rgb
 from selfguide.images.geometry import Framing
-from tests.unit.images.conftest import encode, solid
+from tests.unit.images.conftest import encode, solid, turned
 
 RAMP = np.linspace(0, 65535, 64).reshape(8, 8)
 
@@ -194,3 +195,49 @@ def test_read_pixels_keeps_order_and_reports_failures():
     np.testing.assert_array_equal(windows[readable], [[0, 0, 5, 9]] * readable.sum())
     assert [file.name for file in unreadable] == [f"image {row}" for row in rows if row % 50 == 7]
     assert unreadable[0].reason == "OSError: broken"
+
+
+def _xmp(orientation):
+    return f'<x:xmpmeta xmlns:tiff="t"><rdf tiff:Orientation="{orientation}"/></x:xmpmeta>'
+
+
+def _png_xmp(image, orientation):
+    words = PngInfo()
+    words.add_itxt("XML:com.adobe.xmp", _xmp(orientation))
+    return encode(image, "PNG", pnginfo=words)
+
+
+def _png_late(image, orientation):
+    """With its tag behind the pixels."""
+    data = turned(image, orientation)
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4])
+    return data[:start] + data[end:-12] + data[start:end] + data[-12:]
+
+
+FILES = {kind: lambda image, orientation, kind=kind: turned(image, orientation, kind)
+         for kind in ("PNG", "JPEG", "TIFF", "WEBP", "MPO")} | {
+    "TIFF by XMP": lambda image, orientation: encode(image, "TIFF", tiffinfo={700: _xmp(orientation).encode()}),
+    "PNG by XMP": _png_xmp, "PNG, late": _png_late,
+    "GIF": lambda image, _: encode(image, "GIF"), "BMP": lambda image, _: encode(image, "BMP"),
+    "ICO": lambda image, _: encode(image, "ICO", sizes=[(7, 5)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", FILES)
+def test_a_glance_tells_the_decoded_size_and_decodes_nothing(kind, orientation, monkeypatch):
+    data = FILES[kind](solid((9, 8, 7), (7, 5)), orientation)
+    image, (size, digest) = decode(data), glance(data)
+    assert size == (image.height, image.width)
+    assert digest != glance(data + b"0")[1]
+    if kind not in ("PNG, late", "ICO"):
+        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+        assert glance(data) == (size, digest)
+
+
+def test_a_glance_refuses_what_decoding_refuses():
+    with pytest.raises(FaultError, match="expected at most 30 pixels, found 7 x 5 = 35"):
+        glance(encode(solid(0, (7, 5))), 30)
+    with pytest.raises(Image.UnidentifiedImageError):
+        glance(b"no image")

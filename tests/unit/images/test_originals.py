@@ -26,6 +26,7 @@ def test_the_stored_square_is_the_window_of_the_original(tmp_path, config, root,
     for i in range(9):
         pixels = originals.read(i)
         assert (pixels.dtype, pixels.shape[0], pixels.shape[2]) == (np.uint8, 30, 3)
+        assert originals.glance(i)[0] == pixels.shape[:2]
         again = fit(View(Image.fromarray(pixels)), 8, tuple(originals.windows[i].tolist()))
         np.testing.assert_array_equal(np.asarray(again.image), stored[i])
 
@@ -37,6 +38,8 @@ def test_pixels_in_memory(tmp_path, config):
     originals = Originals(section, 0, tmp_path / "images")
     grey = np.load(tmp_path / "x.npy")[originals.rows[2]]
     np.testing.assert_array_equal(originals.read(2), np.repeat(grey[..., None], 3, axis=2))
+    assert originals.glance(2)[0] == (12, 9)
+    assert len({originals.glance(i)[1] for i in range(5)}) == 5
 
 
 def test_scenes_are_the_stored_pixels(tmp_path, config):
@@ -46,6 +49,7 @@ def test_scenes_are_the_stored_pixels(tmp_path, config):
     np.testing.assert_array_equal(originals.windows, [[0, 0, 16, 16]] * 5)
     stored = ImageSet.load(tmp_path / "images").train.pixels
     np.testing.assert_array_equal(originals.read(3), stored[3])
+    assert originals.glance(3)[0] == (16, 16)
 
 
 def test_files_that_have_changed(tmp_path, config):
@@ -57,9 +61,13 @@ def test_files_that_have_changed(tmp_path, config):
     changed = originals.rows.tolist().index(2)
     with pytest.raises(UserError, match=r"image \d: Unident.*the files have changed: run `dvc repro -f images`"):
         originals.read(changed)
+    with pytest.raises(UserError, match=r"image \d: Unident.*the files have changed"):
+        originals.glance(changed)
     (tmp_path / "in" / "2.png").write_bytes(encode(solid((1, 1, 1), (9, 9))))
     with pytest.raises(UserError, match=r"a window \[0, 0, 16, 16\] of 9 x 9 pixels"):
         originals.read(changed)
+    with pytest.raises(UserError, match=r"a window \[0, 0, 16, 16\] of 9 x 9 pixels"):
+        originals.glance(changed)
     (tmp_path / "in" / "2.png").unlink()
     with pytest.raises(UserError, match=r"found row 5 of 5 images; the files have changed"):
         Originals(section, 0, tmp_path / "images")
