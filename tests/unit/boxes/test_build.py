@@ -13,6 +13,7 @@ from selfguide.boxes.artifact import FoundBoxes
 from selfguide.boxes.build import build_boxes
 from selfguide.boxes.picture import draw_boxes
 from selfguide.core.errors import UserError
+from selfguide.images import image_folder
 from selfguide.images.artifact import ImageSet, ImageSplit
 from selfguide.images.build import build
 from selfguide.params import load_params
@@ -204,3 +205,20 @@ def test_stage_on_files_of_many_sizes(scratch_root, backbone, monkeypatch, crop)
     found = FoundBoxes.load("boxes")
     assert found.original.max() > 16
     assert found.boxes.max() <= 16
+
+
+def test_each_original_is_decoded_once(scratch_root, backbone, monkeypatch):
+    (scratch_root / "files").mkdir()
+    for i in range(7):
+        Image.fromarray(np.full((20 + i, 24, 3), i, np.uint8)).save(f"files/{i}.png")
+    decoded: list[bytes] = []
+
+    def counted(data, *rest):
+        decoded.append(data)
+        return image_folder_decode(data, *rest)
+
+    image_folder_decode = image_folder.decode
+    monkeypatch.setattr(image_folder, "decode", counted)
+    run_stage(monkeypatch, {"source": "image_folder", "path": "files", "num_views": 1}, resolution="original")
+    assert len(decoded) == 2 * 7  # of the stage images, and of this one
+    assert len(set(decoded)) == 7
