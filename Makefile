@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo preset test test-all lint clean
 
 demo: $(VENV)/installed  ## install, run the whole pipeline on the embedded data set, print what it gave
 	dvc repro
 	@cat results/clusters.json results/metrics.json
-	@echo "pictures: results/images.png results/clusters.png results/rows.png results/grid.png; curve: results/denoiser/curve.csv"
+	@echo "pictures: results/images.png results/clusters.png results/rows.png results/grid.png results/snapshots.png; curve: results/denoiser/curve.csv"
+
+preset: $(VENV)/installed  ## NAME=voc64_boxed: write params.yaml, whole; what differs is in presets/
+	@python -m selfguide.presets "$(NAME)"
 
 test: $(VENV)/installed-dev  ## linters aside, everything that CI checks, in a few minutes
 	python -m pytest

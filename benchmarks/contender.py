@@ -15,10 +15,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from selfguide.core.config import parse, read_yaml
+from selfguide.core.config import parse
 from selfguide.core.hardware import compile_mode
 from selfguide.core.pixels import to_uint8
 from selfguide.core.runtime import resolve_precision
@@ -27,13 +28,18 @@ from selfguide.denoiser.batches import Batches
 from selfguide.denoiser.config import DenoiserConfig
 from selfguide.denoiser.ema import Ema
 from selfguide.denoiser.module import DenoiserModule
-from selfguide.denoiser.registry import NETWORK_KEYS, build
-from selfguide.samples.compilation import compile_steps
+from selfguide.denoiser.network import Network
+from selfguide.denoiser.registry import build
+from selfguide.presets import Presets
 from selfguide.samples.guidance import guided_model
 from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
 from selfguide.samples.registry import SAMPLERS
 from selfguide.samples.solver import Denoise, clean_model
+from selfguide.signal.condition import BatchCondition
+from selfguide.signal.signal import Form, Signal
+from selfguide.space.pixels import Pixels
+from selfguide.space.space import Encoded
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_STEPS = 250
@@ -43,7 +49,7 @@ class Contender:
     """See `make`.
 
     Attributes:
-        network: forward(x, t, c), which is trained.
+        network: which is trained.
         sampled: the one that draws, with the same weights.
         precision: Lightning's name of the precision in use.
     """
@@ -51,28 +57,25 @@ class Contender:
     def __init__(self, config: DenoiserConfig, size: int, num_ids: int, device: torch.device) -> None:
         self.device, self.config = device, config
         self.precision = resolve_precision(config.precision)
-        settings = config.model_dump(mode="json")
-        shape = {"variant": config.variant, "image_size": size, "num_ids": num_ids}
-        self.network: nn.Module = build({**shape, **{key: settings[key] for key in NETWORK_KEYS}}).to(device)
-        pixels, ids = torch.zeros(config.batch_size, size, size, 3, dtype=torch.uint8), torch.zeros(config.batch_size)
+        self.network: Network = build(config.network, side=size, channels=3, num_ids=num_ids).to(device)
+        space = Pixels(size)
+        images = Encoded(space, np.zeros((config.batch_size, size, size, 3), np.uint8), digest="")
+        signal = Signal(Form(num_ids), np.zeros(config.batch_size, np.int32))
         # Drawn anew at each step: time steps, noise, dropped conditions; the images are given.
-        self.batches = Batches(
-            pixels.numpy(), ids.int().numpy(), batch_size=config.batch_size, num_timesteps=config.num_timesteps,
-            drop_prob=config.condition_drop_prob, flip=config.horizontal_flip, seed=0, rank=0, world_size=1,
-            device=device,
-        )  # fmt: skip
-        self.module = DenoiserModule(self.network, config, pixels.numpy(), ids.int().numpy(), seed=0).to(device)
+        self.batches = Batches(images, signal, config, 0, device)
+        self.module = DenoiserModule(self.network, config, images, signal, seed=0).to(device)
         self.optimizer, self.ema, self.steps = self.module.make_optimizer(), Ema(self.network, config.ema_decay), 0
         # Stages are processes of their own: the sampler compiles another network than the trainer, of the same weights.
         self.sampled = copy.deepcopy(self.network).eval()
         for mine, shared in zip(self.sampled.parameters(), self.network.parameters(), strict=True):
             mine.data = shared.data
         if config.compile:
-            self.network.compile(dynamic=False, mode=compile_mode(device))
-            compile_steps(self.sampled)
+            self.network.compile_forward(compile_mode(device))
+            self.sampled.compile_unrolled(compile_mode(device))
         self.levels = Levels.of(self.module.abar, NUM_STEPS)
         self.solver = SAMPLERS["ddim"](self.levels, 0.0, device)
-        self.noise = ImageNoise(0, [], (3, size, size), device)  # never drawn from: eta is 0
+        self.bounds = space.bounds
+        self.noise = ImageNoise(0, [], space.shape, device)  # never drawn from: eta is 0
         self._conditions: tuple[Tensor, float] | None = None
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -91,8 +94,8 @@ class Contender:
             The loss, a scalar on the device.
         """
         self._conditions = None  # their embeddings change with the weights
-        self.batches.pixels = to_uint8(images) if images.is_floating_point() else images
-        self.batches.ids = labels
+        self.batches.stored.tensor = to_uint8(images) if images.is_floating_point() else images
+        self.batches.conditions.ids.tensor = labels
         batch = self.batches(self.steps)
         with self.autocast():
             loss = self.module.loss(batch)
@@ -126,13 +129,19 @@ class Contender:
             parts = list(zip(x.tensor_split(len(self._estimates)), self._estimates, strict=True))
             return torch.cat(in_threads(lambda part: self.solver.step(part[0], i, part[1], self.noise), parts))
 
+    def predict(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """The network's output for noisy images, time steps and labels, int64 (B,)."""
+        out: Tensor = self.network(x, t, BatchCondition(labels))
+        return out
+
     def num_parts(self, batch: int) -> int:
         """Threads of a sampling step."""
         return num_parts(self.device, batch)
 
     def estimate(self, labels: Tensor, w: float) -> Denoise:
         """The clean image's estimate under fixed labels and w."""
-        return clean_model(guided_model(self.sampled, "eps", self.levels, labels, w), self.levels, True, self.device)
+        model = guided_model(self.sampled, "eps", self.levels, BatchCondition(labels), w)
+        return clean_model(model, self.levels, self.bounds, self.device)
 
 
 def make(
@@ -147,14 +156,15 @@ def make(
         batch: images of a training step; sampling takes any number.
         device: of everything.
         compile: torch.compile the network.
-        changes: other values of the `denoiser` section, e.g. precision="32-true".
+        changes: other values of the `denoiser` section or of its network, e.g. precision="32-true".
     """
-    paper = read_yaml(ROOT / "presets/cifar100.yaml")["denoiser"]
-    settings = {
-        "base_channels": base, "channel_multipliers": [1, 2, 4], "num_blocks": 2, "attention_resolutions": [size // 4],
-        "num_heads": 8, "time_width": 4 * base, "guidance_width": 2 * base, "dropout": 0.0, "batch_size": batch,
-        "precision": "auto", "compile": compile,
+    paper = Presets(ROOT / "presets").values("cifar100")["denoiser"]
+    network = {
+        "variant": "concat", "patch_size": 1, "base_channels": base, "channel_multipliers": [1, 2, 4], "num_blocks": 2,
+        "attention_resolutions": [size // 4], "num_heads": 8, "time_width": 4 * base, "guidance_width": 2 * base,
+        "dropout": 0.0,
     }  # fmt: skip
-    return Contender(
-        parse(DenoiserConfig, {**paper, **settings, **changes}, "denoiser"), size, num_ids, torch.device(device)
-    )
+    own = {key: changes.pop(key) for key in [*changes] if key in network}
+    settings = {"network": {**network, **own}, "batch_size": batch, "precision": "auto", "compile": compile, **changes}
+    config = parse(DenoiserConfig, {**paper, **settings}, "denoiser")
+    return Contender(config, size, num_ids, torch.device(device))

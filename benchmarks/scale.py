@@ -27,6 +27,7 @@ import yaml
 from harness import cpu_model, publish, section, table
 
 from selfguide.core.config import read_yaml
+from selfguide.presets import Presets
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("images", "backbone", "features", "clusters", "annotations", "condition", "denoiser")
@@ -104,9 +105,9 @@ def write_params(path: Path, args: argparse.Namespace, num: int) -> None:
     }
     params["backbone"] |= {"variant": "simclr_resnet18", "width": 16, "input_size": 16, "epochs": 1}
     params["clusters"] |= {"num_iterations": args.iterations, "num_redo": 1}
-    params["denoiser"] = read_yaml(ROOT / "presets/tiny.yaml")["denoiser"]
+    params["denoiser"] = Presets(ROOT / "presets").values("tiny")["denoiser"]
     params["denoiser"] |= {"max_steps": args.steps, "warmup_steps": 0, "decay_steps": 0, "batch_size": 32}
-    params["denoiser"]["attention_resolutions"] = []
+    params["denoiser"]["network"]["attention_resolutions"] = []
     params["reference"]["num_heldout"] = None
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 

@@ -14,7 +14,7 @@ from selfguide.params import load_params
 def main() -> None:
     """Run the stage."""
     args = parser(__doc__, images="data/images", out="models/backbone", curve="results/backbone/curve.csv").parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     prepare_backbone(params.backbone, load_pixels(args.images), params.seed, Path(args.out), Path(args.curve))
 
 

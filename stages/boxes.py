@@ -26,7 +26,7 @@ def main() -> None:
         metrics="results/boxes.json",
         picture="results/boxes.png",
     ).parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     found = build_boxes(params.boxes, params.images, params.seed, args.images, Path(args.backbone), args.out)
     if found is not None:
         train = ImageSet.load(args.images).train

@@ -27,7 +27,7 @@ def main() -> None:
         metrics="results/clusters.json",
         picture="results/clusters.png",
     ).parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     config = params.clusters
     features, train = Features.load(args.features), ImageSet.load(args.images).train
     if len(features.features) != len(train):

@@ -12,7 +12,7 @@ from selfguide.params import load_params
 def main() -> None:
     """Run the stage."""
     args = parser(__doc__, annotation="data/annotations/self_labeled", out="data/condition").parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     make_condition(Annotation.load(args.annotation), params.corruption, params.seed).save(args.out)
 
 

@@ -11,7 +11,8 @@ from selfguide.core.stage import parser, run
 from selfguide.denoiser.train import train
 from selfguide.images.artifact import digest_pixels, load_pixels
 from selfguide.params import load_params
-from selfguide.samples.preview import Preview
+from selfguide.space.pixels import Pixels
+from selfguide.space.space import Encoded
 
 
 def main() -> None:
@@ -23,19 +24,15 @@ def main() -> None:
         out="models/denoiser",
         curve="results/denoiser/curve.csv",
     ).parse_args()
-    params = load_params(args.params)
-    condition = Condition.load(args.condition)
-    every = params.denoiser.preview_every_steps
+    params = load_params(args.params, args.set)
+    pixels = load_pixels(args.images)
     train(
-        load_pixels(args.images),
-        condition,
+        Encoded(Pixels(int(pixels.shape[1])), pixels, digest_pixels(args.images)),
+        Condition.load(args.condition),
         params.denoiser,
         params.seed,
         Path(args.out),
         Path(args.curve),
-        images_digest=digest_pixels(args.images),
-        # Not the dial w: a new w must not retrain.
-        callbacks=[Preview(condition, every, w=2.0)] if every else [],
     )
 
 

@@ -14,7 +14,7 @@ from selfguide.params import load_params
 def main() -> None:
     """Run the stage."""
     args = parser(__doc__, images="data/images", backbone="models/backbone", out="data/features").parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     extract_features(params.features, load_pixels(args.images), Path(args.backbone), Path(args.out))
 
 

@@ -12,7 +12,7 @@ from selfguide.params import load_params
 def main() -> None:
     """Run the stage."""
     args = parser(__doc__, reference="data/reference", out="data/floor").parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     floors = build_floors(Reference.load(args.reference), params.metrics, params.samples.num_images)
     save_floors(args.out, floors)
 

@@ -12,7 +12,7 @@ from selfguide.params import load_params
 def main() -> None:
     """Run the stage."""
     args = parser(__doc__, out="data/guidance.json").parse_args()
-    write_json(args.out, {"guidance": load_params(args.params).guidance})
+    write_json(args.out, {"guidance": load_params(args.params, args.set).guidance})
 
 
 if __name__ == "__main__":

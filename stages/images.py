@@ -11,7 +11,7 @@ from selfguide.params import load_params
 
 def main() -> None:
     args = parser(__doc__, out="data/images", picture="results/images.png").parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     images = build(params.images, params.seed, args.out)
     save_picture(args.picture, draw_images(images.train, images.class_names))
     logging.getLogger(__name__).info(

@@ -34,7 +34,7 @@ def main() -> None:
     args = options.parse_args()
     if (args.real is None) != (args.fake is None):
         options.error("--real and --fake go together")
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     config = params.metrics
     if args.real is not None:
         backbone = args.backbone or params.reference.backbone
@@ -46,7 +46,7 @@ def main() -> None:
         return
     samples, images = Samples.load(args.samples), ImageSet.load(args.images)
     condition = Condition.load(args.condition)
-    found = report(samples.images, samples.ids, samples.num_seeds, condition, args.reference, args.floor, config)
+    found = report(samples, condition, args.reference, args.floor, config)
     if found is not None:
         write_json(args.out, found.scores)
         found.per_cluster.save_csv(args.per_cluster)

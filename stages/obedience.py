@@ -1,7 +1,7 @@
-"""Ask whether the samples obey: run the annotator on them, and compare its boxes with those that they were asked for.
+"""Ask whether the samples obey: run the annotator on them, and compare what it finds with what they were asked for.
 
 Reads data/samples and the annotator beside the annotation; writes results/obedience.json, which is {} for a guidance
-without an annotator of boxes.
+without an annotator.
 """
 
 from pathlib import Path
@@ -20,17 +20,17 @@ def main() -> None:
         annotation="data/annotations/self_boxed",
         out="results/obedience.json",
     ).parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     samples, annotator = Samples.load(args.samples), Path(args.annotation) / "annotator"
-    if samples.boxes is None or not annotator.is_dir():
+    if not annotator.is_dir():
         write_json(args.out, {})
         return
     # Not at the top: it imports torch and Lightning, seconds that most guidance kinds need not wait for.
-    from selfguide.obedience.measure import find_boxes, measure
+    from selfguide.obedience.registry import measure
 
-    found = find_boxes(annotator, samples.images, params.seed)
-    if found is not None:
-        write_json(args.out, measure(samples.boxes, *found))
+    scores = measure(samples, annotator, params.seed)
+    if scores is not None:
+        write_json(args.out, scores)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from selfguide.reference.build import build_reference
 def main() -> None:
     """Run the stage."""
     args = parser(__doc__, images="data/images", out="data/reference").parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     reference = build_reference(ImageSet.load(args.images), params.reference)
     if reference is not None:
         reference.save(args.out)

@@ -10,9 +10,7 @@ from selfguide.condition.artifact import Condition
 from selfguide.core.stage import parser, run
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.params import load_params
-from selfguide.samples.artifact import Samples
-from selfguide.samples.generate import draw_condition_rows, generate
-from selfguide.samples.pictures import save_grid, save_rows
+from selfguide.samples.generate import Drawing, draw_pictures, generate
 
 
 def main() -> None:
@@ -25,17 +23,11 @@ def main() -> None:
         grid="results/grid.png",
         rows="results/rows.png",
     ).parse_args()
-    params = load_params(args.params)
+    params = load_params(args.params, args.set)
     denoiser, condition = Denoiser.load(args.model), Condition.load(args.condition)
-    settings = (denoiser, condition, params.w, params.seed, params.samples)
-    wrote = generate(*settings, Path(args.out))
-    if wrote:
-        samples = Samples.load(args.out)
-        save_grid(args.grid, samples.images, samples.boxes)
-    if condition.boxes is not None:
-        draw_condition_rows(*settings, Path(args.rows))
-    elif wrote:
-        save_rows(args.rows, samples.images, samples.ids)
+    drawing = Drawing(denoiser, params.w, params.samples, denoiser.weak())
+    samples = generate(drawing, condition, params.seed, Path(args.out))
+    draw_pictures(drawing, condition, params.seed, samples, args.grid, args.rows)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,15 @@ import torch
 from hypothesis import settings
 
 from selfguide.core.artifact import write_meta
-from selfguide.core.config import parse, read_yaml
+from selfguide.core.config import parse
 from selfguide.denoiser.config import DenoiserConfig
+from selfguide.presets import Presets
+from selfguide.signal.signal import Form, Signal
+from selfguide.space.pixels import Pixels
+from selfguide.space.space import Encoded
 
 ROOT = Path(__file__).parents[1]
+PRESETS = Presets(ROOT / "presets")
 #: Seconds after which a process that a test waits for must hang. Ranks that miss each other end by themselves within
 #: 30 minutes (torch's patience), and the busiest machine is sooner done.
 HANGS = 3600
@@ -72,6 +77,18 @@ def reseal(folder: Path) -> None:
 
 
 def tiny_denoiser(**changes: Any) -> DenoiserConfig:
-    """The `denoiser` section of presets/tiny.yaml with changes."""
-    section = read_yaml(ROOT / "presets/tiny.yaml")["denoiser"]
-    return parse(DenoiserConfig, {**section, **changes}, "denoiser")
+    """The `denoiser` section of presets/tiny.yaml with changes of it, or of its network."""
+    section = PRESETS.values("tiny")["denoiser"]
+    network = {key: changes.pop(key, value) for key, value in section["network"].items()}
+    return parse(DenoiserConfig, {**section, **changes, "network": network}, "denoiser")
+
+
+def signal(ids: Any, num_ids: int = 3, boxes: Any = None, side: int = 16) -> Signal:
+    """Of ids, and of boxes (N, O, 4) where there are any."""
+    form = Form(num_ids) if boxes is None else Form(num_ids, "boxes", side, 1)
+    return Signal(form, np.asarray(ids, np.int32), boxes)
+
+
+def encoded(pixels: Any) -> Encoded:
+    """Images in the space of pixels."""
+    return Encoded(Pixels(pixels.shape[1]), pixels, "digest")

@@ -3,40 +3,41 @@
 This module only checks; each stage's results depend on its own section and dials alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from selfguide.annotations.registry import KINDS
 from selfguide.backbone.config import PATCH_SIZES, BackboneConfig
 from selfguide.boxes.config import KEYLESS, BoxesConfig
 from selfguide.checkpoint.config import CheckpointConfig
 from selfguide.clusters.config import ClustersConfig
-from selfguide.core.config import Guidance, StrictModel, nearest, parse, read_yaml
-from selfguide.core.errors import UserError
+from selfguide.core.config import Guidance, StrictModel, nearest, one_of, parse, read_yaml
+from selfguide.core.errors import UserError, shown
+from selfguide.core.settings import with_settings
 from selfguide.denoiser.config import DenoiserConfig
-from selfguide.denoiser.layout import LAYOUT_KEYS, faults, lay_out
 from selfguide.features.config import FeaturesConfig
-from selfguide.images.config import NUM_CLASSES, WITH_BOXES, ImagesConfig
+from selfguide.images.config import NUM_CLASSES, WITH_TRUTH, ImagesConfig
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.keys import criteria
 from selfguide.reference.config import ReferenceConfig
-from selfguide.samples.conditions import as_boxes
 from selfguide.samples.config import SamplesConfig
+from selfguide.signal.where import WHERE
 
 
 class Params(StrictModel):
     """params.yaml: the dials, then one section per stage."""
 
-    guidance: Literal["none", "ground_truth_label", "self_labeled", "self_boxed", "ground_truth_boxed"]
+    guidance: Annotated[str, one_of(KINDS)]
     """What guides the denoiser."""
     k: Annotated[int, Field(ge=1, le=10_000)]
     """Number of k-means clusters."""
     w: Guidance
     """Guidance strength: 0 = unconditional, 1 = conditional, above 1 = guided."""
     corruption: Annotated[float, Field(ge=0, le=1)]
-    """Share of the images whose ids and boxes are permuted."""
+    """Share of the images whose ids and places are permuted."""
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     """Seed of everything random."""
     images: ImagesConfig
@@ -51,14 +52,19 @@ class Params(StrictModel):
     metrics: MetricsConfig
 
 
-def load_params(path: str | Path = "params.yaml") -> Params:
+def load_params(path: str | Path = "params.yaml", settings: Sequence[str] = ()) -> Params:
     """Read and validate the whole configuration.
+
+    Args:
+        path: of the file.
+        settings: KEY=VALUE each, in the place of the file's: see `selfguide.core.settings`.
 
     Raises:
         UserError: names every wrong key.
     """
-    params = parse(Params, read_yaml(path), str(path))
-    found = [f"{path}: {fault}" for check in CHECKS for fault in check(params)]
+    where = " ".join([f"{path} with --set" if settings else str(path), *settings])
+    params = parse(Params, with_settings(read_yaml(path), settings), where)
+    found = [f"{where}: {fault}" for check in CHECKS for fault in check(params)]
     if found:
         raise UserError("\n".join(found))
     return params
@@ -70,16 +76,22 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 def _guidance_and_images(params: Params) -> Iterator[str]:
     source, guidance = params.images.source, params.guidance
-    if guidance == "ground_truth_boxed" and source not in WITH_BOXES:
-        yield (
-            f"guidance: ground_truth_boxed needs boxes, which images.source {source} never has; use one of"
-            f" {', '.join(WITH_BOXES)}, or guidance: self_boxed"
-        )
-    if guidance.startswith("ground_truth") and source == "arrays" and str(params.images.path).lower().endswith(".npy"):
-        yield (
-            f"guidance: {guidance} needs labels, which a .npy (images.path) does not hold; use a .npz with images and"
-            " labels, or guidance: self_labeled"
-        )
+    asked = KINDS[guidance]
+    if not asked.truth:
+        return
+    instead = next(name for name, kind in KINDS.items() if kind.is_self_guided and kind.where == asked.where)
+    for truth in asked.truth:
+        having = WITH_TRUTH.get(truth, (source,))
+        if source not in having:
+            yield (
+                f"guidance: {guidance} needs {truth}, which images.source {source} never has; use one of"
+                f" {', '.join(having)}, or guidance: {instead}"
+            )
+        elif source == "arrays" and str(params.images.path).lower().endswith(".npy"):
+            yield (
+                f"guidance: {guidance} needs {truth}, which a .npy (images.path) does not hold; use a .npz with images"
+                f" and {truth}, or guidance: {instead}"
+            )
 
 
 def _k_and_images(params: Params) -> Iterator[str]:
@@ -110,7 +122,7 @@ def _backbone_and_images(params: Params) -> Iterator[str]:
 
 def _boxes_and_backbone(params: Params) -> Iterator[str]:
     method, variant = params.boxes.method, params.backbone.variant
-    if params.guidance == "self_boxed" and method not in KEYLESS and params.backbone.patch_size is None:
+    if "boxes" in KINDS[params.guidance].inputs and method not in KEYLESS and params.backbone.patch_size is None:
         valid = ["dino_vit", *PATCH_SIZES]
         yield (
             f"backbone.variant: boxes.method {method} needs a vision transformer, found {variant}; use one of"
@@ -119,16 +131,7 @@ def _boxes_and_backbone(params: Params) -> Iterator[str]:
 
 
 def _denoiser_and_images(params: Params) -> Iterator[str]:
-    config = params.denoiser.model_dump()
-    found = list(faults(params.images.size, config))
-    yield from found
-    sides = lay_out(params.images.size, **{key: config[key] for key in LAYOUT_KEYS}).sides
-    unknown = [side for side in params.denoiser.attention_resolutions if side not in sides]
-    if unknown and not found:
-        yield (
-            f"denoiser.attention_resolutions: no level has side {unknown[0]}; expected some of"
-            f" {', '.join(map(str, sides))} (images.size / denoiser.patch_size, and its halves), or []"
-        )
+    yield from params.denoiser.network.faults(params.images.size)
 
 
 def _steps_and_denoiser(params: Params) -> Iterator[str]:
@@ -163,8 +166,8 @@ def _metric_and_reference(params: Params) -> Iterator[str]:
     valid = list(criteria(params.reference.networks, heldout=params.images.num_heldout > 0))
     if params.checkpoint.choice == "best" and metric not in valid:
         yield (
-            f"checkpoint.metric: unknown value {metric[:100]!r}; valid with reference.networks and images.num_heldout"
-            f" as they are: {', '.join(valid)}{nearest(metric, valid)}"
+            f"checkpoint.metric: unknown value '{shown(metric, 100)}'; valid with reference.networks and"
+            f" images.num_heldout as they are: {', '.join(valid)}{nearest(metric, valid)}"
         )
 
 
@@ -207,29 +210,31 @@ def _ids_and_guidance(params: Params) -> Iterator[str]:
         yield f"samples.ids: guidance none has no ids, found {largest}; set samples.ids to null"
     elif num is not None and largest >= num:
         yield f"samples.ids: guidance {params.guidance} has ids 0 to {num - 1}, found {largest}"
-    elif params.guidance == "self_boxed" and params.samples.boxes is None:
+    elif _is_self_guided(params) and KINDS[params.guidance].where and not any(params.samples.places().values()):
         for each in [each for each in sets if len(set(each)) != 1][:1]:
             yield (
-                "samples.ids: a box is drawn from the training images of the same ids, which have one each, found"
-                f" {list(each[:10])}; give one id an image, or samples.boxes"
+                "samples.ids: a place is drawn from the training images of the same ids, which have one each, found"
+                f" {list(each[:10])}; give one id an image, or samples.{KINDS[params.guidance].where}"
             )
 
 
-def _boxes_and_guidance(params: Params) -> Iterator[str]:
-    if params.samples.boxes is None:
-        return
-    if not params.guidance.endswith("_boxed"):
-        yield f"samples.boxes: guidance {params.guidance} has no boxes; set samples.boxes to null"
-        return
-    try:
-        as_boxes(params.samples.boxes, params.images.size)
-    except UserError as error:
-        yield f"samples.{error}"
+def _places_and_guidance(params: Params) -> Iterator[str]:
+    where = KINDS[params.guidance].where
+    for kind, values in params.samples.places().items():
+        if values is None:
+            continue
+        if kind != where:
+            yield f"samples.{kind}: guidance {params.guidance} has no {kind}; set samples.{kind} to null"
+            continue
+        try:
+            WHERE[kind].parse(values, params.images.size)
+        except UserError as error:
+            yield f"samples.{error}"
 
 
 def _is_self_guided(params: Params) -> bool:
     """Whether a backbone and clusters are made at all."""
-    return params.guidance.startswith("self_")
+    return KINDS[params.guidance].is_self_guided
 
 
 CHECKS = (
@@ -245,5 +250,5 @@ CHECKS = (
     _reference_and_images,
     _metrics_and_sizes,
     _ids_and_guidance,
-    _boxes_and_guidance,
+    _places_and_guidance,
 )

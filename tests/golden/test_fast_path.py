@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from selfguide.core.pixels import to_uint8
-from selfguide.denoiser import build
 from selfguide.denoiser.batches import Batches
 from selfguide.denoiser.blocks import Attention, ResidualBlock, Stage, sinusoid
 from selfguide.denoiser.concat import ConcatUNet
+from selfguide.denoiser.config import read_network
 from selfguide.denoiser.cross_attention import CrossAttentionUNet
 from selfguide.denoiser.ema import Ema
 from selfguide.denoiser.module import DenoiserModule
-from selfguide.denoiser.registry import DENOISERS, NETWORK_KEYS
+from selfguide.denoiser.registry import DENOISERS, build
 from selfguide.denoiser.schedule import alpha_bar
 from selfguide.images.scenes import render
 from selfguide.samples.guidance import guided_model
@@ -28,12 +28,17 @@ from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
 from selfguide.samples.registry import SAMPLERS
 from selfguide.samples.solver import solve
-from tests.conftest import tiny_denoiser
+from selfguide.signal.condition import BatchCondition
+from tests.conftest import encoded, signal, tiny_denoiser
 
 STEPS, K = 80, 5
 CONFIG = tiny_denoiser(base_channels=32, channel_multipliers=[1, 2], batch_size=8, max_steps=STEPS, warmup_steps=5,
                        learning_rate=2e-3, num_timesteps=1000)  # fmt: skip
-SHAPE = {"variant": "concat", "image_size": 16, "num_ids": K, **{key: getattr(CONFIG, key) for key in NETWORK_KEYS}}
+
+
+def _build(variant: str = "concat", map_channels: int = 0) -> ConcatUNet:
+    config = read_network({**CONFIG.network.model_dump(), "variant": variant}, "test")
+    return build(config, side=16, channels=3, num_ids=K, map_channels=map_channels)
 
 
 def _block(block: ResidualBlock, x: Tensor, film: Tensor) -> Tensor:
@@ -69,12 +74,12 @@ def _context(network: ConcatUNet, t: Tensor, c: Tensor) -> Tensor:
     return network.context(network.token_norm(tokens))
 
 
-def plain(network: ConcatUNet, x: Tensor, t: Tensor, c: Tensor, mask: Tensor | None = None) -> Tensor:
+def plain(network: ConcatUNet, x: Tensor, t: Tensor, c: BatchCondition) -> Tensor:
     """The network's forward by torch's own operators."""
-    time, guidance = network.time(sinusoid(t, network.base_channels)), network.guidance(c)
+    time, guidance = network.time(sinusoid(t, network.base_channels)), network.guidance(c.ids)
     films = iter(network.film(F.silu(torch.cat([time, guidance], 1))).split(network.film_widths, dim=1))
-    contexts = iter(_context(network, t, c).split(network.context_widths, dim=2))
-    h = network.stem(F.pixel_unshuffle(x if mask is None else torch.cat([x, mask], 1), network.patch_size))
+    contexts = iter(_context(network, t, c.ids).split(network.context_widths, dim=2))
+    h = network.stem(F.pixel_unshuffle(x if c.map is None else torch.cat([x, c.map], 1), network.patch_size))
     skips = [h]
     for stage in network.encoder:
         h = _stage(stage, h, next(films), contexts)
@@ -93,15 +98,15 @@ def trained() -> dict[str, tuple[list[float], nn.Module]]:
     """Losses and averaged network of both paths, from the same weights on the same batches."""
     split = render(0, 200, 16, seed=0)
     ids = split.labels.astype(np.int32) % K
-    batches = Batches(split.pixels, ids, batch_size=8, num_timesteps=1000, drop_prob=0.1, flip=False, seed=0, rank=0,
-                      world_size=1, device=torch.device("cpu"))  # fmt: skip
+    images, guided = encoded(split.pixels), signal(ids, K)
+    batches = Batches(images, guided, CONFIG, 0, torch.device("cpu"))
     abar = alpha_bar(CONFIG.schedule, 1000).float()
     found = {}
     threads = torch.get_num_threads()
     for path in ("plain", "fast"):
         torch.manual_seed(0)
-        network = build(SHAPE)
-        module = DenoiserModule(network, CONFIG, split.pixels, ids, 0)
+        network = _build()
+        module = DenoiserModule(network, CONFIG, images, guided, 0)
         losses = []
         if path == "fast":
             torch.set_num_threads(2)
@@ -120,9 +125,7 @@ def trained() -> dict[str, tuple[list[float], nn.Module]]:
                 level = abar[batch.t][:, None, None, None]
                 xt = level.sqrt() * batch.x0 + (1 - level).sqrt() * batch.eps
                 v = level.sqrt() * batch.eps - (1 - level).sqrt() * batch.x0
-                loss = F.mse_loss(
-                    plain(network, xt, batch.t, batch.ids), batch.eps if CONFIG.prediction == "eps" else v
-                )
+                loss = F.mse_loss(plain(network, xt, batch.t, batch.c), batch.eps if CONFIG.prediction == "eps" else v)
             loss.backward()
             optimizer.step()
             losses.append(float(loss.detach()))
@@ -155,19 +158,19 @@ def test_samples_agree(trained, precision, levels):
     """Mean absolute difference in units of uint8 levels."""
     network = trained["plain"][1]
     abar = alpha_bar(CONFIG.schedule, 1000)
-    schedule, ids, w = Levels.of(abar, 10), torch.arange(6) % K, 2.0
+    schedule, c, w = Levels.of(abar, 10), BatchCondition(torch.arange(6) % K), 2.0
     x = ImageNoise(0, range(6), (3, 16, 16), torch.device("cpu")).draw()
     with torch.no_grad():
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            model = guided_model(network, CONFIG.prediction, schedule, ids, w)
+            model = guided_model(network, CONFIG.prediction, schedule, c, w)
             solver = SAMPLERS["ddim"](schedule, 0.0, torch.device("cpu"))
             noise = ImageNoise(0, range(6), (3, 16, 16), torch.device("cpu"))
-            fast = to_uint8(solve(solver, model, schedule, noise, True))
+            fast = to_uint8(solve(solver, model, schedule, noise, (-1.0, 1.0)))
         table = abar.float()
         steps = [1000 * (i + 1) // 10 - 1 for i in reversed(range(10))]
         for t, after in zip(steps, [*steps[1:], None], strict=True):
             now, then = table[t], table[after] if after is not None else torch.ones(())
-            outputs = [plain(network, x, torch.full((6,), t), c) for c in (torch.full((6,), -1), ids)]
+            outputs = [plain(network, x, torch.full((6,), t), each) for each in (c.null(), c)]
             if CONFIG.prediction == "v":
                 outputs = [now.sqrt() * v + (1 - now).sqrt() * x for v in outputs]
             eps = (1 - w) * outputs[0] + w * outputs[1]
@@ -180,20 +183,20 @@ def test_samples_agree(trained, precision, levels):
 
 
 @pytest.mark.parametrize(("precision", "within"), [("float32", 1e-4), ("bf16", 0.06)])
-@pytest.mark.parametrize("mask_channels", [0, 1, 3])
+@pytest.mark.parametrize("map_channels", [0, 1, 3])
 @pytest.mark.parametrize("variant", sorted(DENOISERS))
-def test_every_variant_is_its_plain_form(variant, mask_channels, precision, within):
+def test_every_variant_is_its_plain_form(variant, map_channels, precision, within):
     torch.manual_seed(0)
-    network = build({**SHAPE, "variant": variant, "mask_channels": mask_channels}).eval()
+    network = _build(variant, map_channels).eval()
     for name, parameter in network.named_parameters():
         if "norm" not in name:
             scale = 2.0 if "token" in name or "context" in name else 0.7
             torch.nn.init.normal_(parameter, std=scale / max(1, parameter[0].numel()) ** 0.5)
-    x, t, c = torch.randn(3, 3, 16, 16), torch.tensor([0, 500, 999]), torch.tensor([-1, 0, 4])
-    mask = torch.rand(3, mask_channels, 16, 16).round() if mask_channels else None
+    x, t, ids = torch.randn(3, 3, 16, 16), torch.tensor([0, 500, 999]), torch.tensor([-1, 0, 4])
+    c = BatchCondition(ids, torch.rand(3, map_channels, 16, 16).round() if map_channels else None)
     with torch.no_grad():
-        expected = plain(network, x, t, c, mask)
+        expected = plain(network, x, t, c)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            found = [network(x, t, c, mask), torch.stack([network.unrolled(t, c, mask)(x, i)[i] for i in range(3)])]
+            found = [network(x, t, c), torch.stack([network.unrolled(t, c)(x, i)[i] for i in range(3)])]
     for each in found:
         assert (each.float() - expected).abs().mean() < within * expected.std()

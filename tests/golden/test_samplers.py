@@ -20,6 +20,7 @@ from selfguide.samples.registry import SAMPLERS
 from selfguide.samples.solver import solve
 
 MEAN, SD = 0.2, 0.15
+BOUNDS = -1.0, 1.0
 CPU = torch.device("cpu")
 ODE_SOLVERS = ["ddim", "dpmpp_2m", "heun", "unipc"]
 
@@ -38,7 +39,7 @@ def _noise(count=64, seed=0, first=0):
 
 
 def _sample(name, levels, noise, eta=0.0, clip=True, model=None):
-    return solve(SAMPLERS[name](levels, eta, CPU), model or _exact(levels), levels, noise, clip)
+    return solve(SAMPLERS[name](levels, eta, CPU), model or _exact(levels), levels, noise, BOUNDS if clip else None)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
@@ -132,7 +133,7 @@ class Counting:
 def test_any_number_of_steps_ends_at_finite_images(name, schedule, num_steps):
     levels = Levels.of(alpha_bar(schedule, 100), num_steps)
     counting = Counting(levels)
-    x = solve(SAMPLERS[name](levels, 0.5, CPU), counting, levels, counting, True)
+    x = solve(SAMPLERS[name](levels, 0.5, CPU), counting, levels, counting, BOUNDS)
     assert x.shape == (2, 3, 8, 8)
     assert x.dtype == torch.float32
     assert x.isfinite().all()
@@ -145,7 +146,7 @@ def test_any_number_of_steps_ends_at_finite_images(name, schedule, num_steps):
 def test_no_noise_is_drawn_that_is_not_needed(name):
     levels = Levels.of(alpha_bar("cosine", 100), 5)
     counting = Counting(levels)
-    solve(SAMPLERS[name](levels, 0.0, CPU), counting, levels, counting, True)
+    solve(SAMPLERS[name](levels, 0.0, CPU), counting, levels, counting, BOUNDS)
     assert counting.draws == (5 if name == "ddpm" else 1)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 
-from tests.conftest import ROOT
+from tests.conftest import PRESETS, ROOT
 
 BACK = "git checkout -q params.yaml dvc.lock results && dvc checkout"
 
@@ -27,7 +27,7 @@ class Project:
             if name and (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("results/"):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
-        shutil.copy(ROOT / "presets/tiny.yaml", folder / "params.yaml")
+        (folder / "params.yaml").write_text(PRESETS.text("tiny"))
         # One thread: another worker's tests are on the other core, and operators that wait for a thread there crawl.
         self.environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                             "SELFGUIDE_PROGRESS": "0", "SELFGUIDE_DEVICES": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip

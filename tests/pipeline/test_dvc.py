@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import selfguide
+from selfguide.core.scratch import UNWATCHED
 from tests.pipeline.conftest import BACK, Project
 
 DOWNSTREAM = ["denoiser", "checkpoint", "samples", "metrics"]
@@ -57,7 +58,8 @@ def test_k_changes_nothing_under_ground_truth_and_the_first_values_come_back(gro
     scores = project.json("results/metrics.json")
     assert project.ran("dvc exp run -S guidance=self_labeled -S k=4") == []
     assert project.json("results/metrics.json") != scores
-    assert project.run("git status --porcelain params.yaml results") == ""
+    assert project.run("git status --porcelain results") == ""
+    assert project.run("git diff --ignore-all-space params.yaml") == "", "but for the columns of comments"
 
 
 def test_w_draws_and_scores_again(project):
@@ -75,6 +77,24 @@ def test_wrong_values_stop_the_first_stage_and_lose_nothing(project):
     project.run(BACK)
     assert project.run("git status --porcelain") == ""
     assert project.ran("dvc repro") == []
+
+
+def test_a_comment_reruns_nothing_where_it_cannot_change_a_result(project):
+    root = project.folder / "src/selfguide"
+    unwatched = [root / "params.py", *(path for pattern in UNWATCHED for path in root.glob(pattern))]
+    watched = root / "samples/guidance.py"
+    texts = {path: path.read_text() for path in (*unwatched, watched)}
+    try:
+        for path in unwatched:
+            path.write_text(f"{texts[path]}# a comment\n")
+        assert "up to date" in project.run("dvc status")
+        watched.write_text(f"{texts[watched]}# a comment\n")
+        changed = re.findall(r"(?m)^(\w+):$", project.run("dvc status"))
+        assert changed == ["checkpoint", "samples"], "an edit of guidance draws again, and never retrains"
+    finally:
+        for path, text in texts.items():
+            path.write_text(text)
+    assert "up to date" in project.run("dvc status")
 
 
 def test_a_clone_pulls_and_has_nothing_to_run(project, tmp_path):

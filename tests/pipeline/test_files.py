@@ -7,14 +7,14 @@ from pathlib import Path
 
 import networkx as nx
 import pytest
+import yaml
 from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides
 
-from selfguide.core.config import read_yaml
-from selfguide.core.errors import ONLY_UNDER, rerun
-from tests.conftest import ROOT
+from selfguide.annotations.registry import INPUTS, KINDS
+from selfguide.core.errors import kinds_of, rerun
+from tests.conftest import PRESETS, ROOT
 
-SHIPPED = ["params.yaml", *sorted(f"presets/{path.name}" for path in (ROOT / "presets").glob("*.yaml"))]
 COMMON = {"images", "guidance", "condition", "denoiser", "reference", "floor", "checkpoint", "samples", "metrics",
           "obedience"}  # fmt: skip
 ANNOTATORS = {
@@ -59,22 +59,45 @@ def test_the_graph_is_what_the_guidance_needs_and_nothing_else(project, guidance
     assert all({str(path), str(path.parent)} & outputs for path in inputs)
 
 
-def test_messages_know_under_which_guidance_a_stage_exists(project):
+def test_the_stages_follow_from_the_table_of_kinds():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert set(ANNOTATORS) == set(KINDS)
+    for name, kind in KINDS.items():
+        entry = stages[name]
+        assert list(entry["matrix"]) == ["when_${guidance}", f"when_{name}"]
+        assert f"--guidance {name} " in entry["cmd"]
+        assert entry["outs"] == [f"data/annotations/{name}"]
+        read = {dep for dep in entry["deps"] if dep.startswith(("data/", "models/"))}
+        assert {Path(dep).name for dep in read} == set(kind.inputs) <= set(INPUTS)
+        assert all(f"--{Path(dep).name} {dep}" in entry["cmd"] for dep in read)
+    annotations = {name for name, entry in stages.items() if "stages.annotations" in entry["cmd"]}
+    assert annotations == set(KINDS)
+
+
+def test_messages_know_under_which_guidance_a_stage_exists():
     conditional = set().union(*ANNOTATORS.values())
-    assert {name: {kind for kind in ANNOTATORS if name in ANNOTATORS[kind]} for name in conditional} == {
-        name: set(kinds) for name, kinds in ONLY_UNDER.items()
-    }
+    for name in conditional:
+        assert kinds_of(name) == {kind for kind in ANNOTATORS if name in ANNOTATORS[kind]}
+    assert kinds_of("condition") == kinds_of("nonsense") == set()
     assert rerun("condition") == "run `dvc repro condition`"
     assert rerun("clusters") == "run `dvc repro clusters` with guidance self_boxed or self_labeled"
     assert rerun("clusters", "boxes") == "run `dvc repro clusters boxes` with guidance self_boxed"
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("text", [None, "", "stages: 3", "- 1", "stages: {boxes: 1}", "a: b: c", "stages: {boxes: {}}"])
+def test_messages_do_without_a_readable_graph(tmp_path, text):
+    if text is not None:
+        (tmp_path / "dvc.yaml").write_text(text)
+    assert kinds_of("boxes", tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", PRESETS.names)
 def test_setting_a_value_changes_its_line_alone(name, tmp_path):
     path = tmp_path / "params.yaml"
-    before = shutil.copy(ROOT / name, path).read_text()
+    before = PRESETS.text(name)
+    path.write_text(before)
     seed = re.search(r"(?m)^seed: (\d+)$", before)[1]
-    assert _set(path, f"seed={seed}") == before, f"{name}: not as DVC writes it; run `dvc exp run` on it once"
+    assert _set(path, f"seed={seed}") == before, f"{name}: not as DVC writes it"
     changed = _set(
         path, "k=17", "images.num_train=11", "denoiser.learning_rate=1e-5", "samples.ids=[301,302]"
     ).splitlines()
@@ -87,8 +110,8 @@ def test_setting_a_value_changes_its_line_alone(name, tmp_path):
 
 def test_git_ignores_raw_data_where_presets_have_it_and_keeps_its_dvc_files():
     named: set[str] = set()
-    for name in SHIPPED:
-        images = read_yaml(ROOT / name)["images"]
+    for name in PRESETS.names:
+        images = PRESETS.values(name)["images"]
         for key in ("path", "heldout_path", "annotations"):
             value = images[key] or []
             named |= {f"{path}/0.png" for path in ([value] if isinstance(value, str) else value)}

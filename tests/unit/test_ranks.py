@@ -1,7 +1,6 @@
 """Two gloo ranks on the CPU do together what one process does alone, whoever launched them."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from safetensors.numpy import load_file
 from selfguide.annotations.artifact import Annotation
 from selfguide.condition.make import make_condition
 from selfguide.images.artifact import ImageSet, ImageSplit
-from tests.conftest import HANGS, ROOT
+from tests.conftest import HANGS, PRESETS, ROOT, signal
 
 ROWS = """
 import sys
@@ -96,9 +95,9 @@ def _project(folder: Path) -> Path:
     """What the denoiser stage reads."""
     pixels = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype(np.uint8)
     ImageSet(ImageSplit(pixels), None, None, "scenes", 0).save(folder / "data/images")
-    annotation = Annotation("self_labeled", np.arange(30, dtype=np.int32) % 3, 3)
+    annotation = Annotation("self_labeled", signal(np.arange(30) % 3))
     make_condition(annotation, 0.0, 0).save(folder / "data/condition")
-    shutil.copy(ROOT / "presets/tiny.yaml", folder / "params.yaml")
+    (folder / "params.yaml").write_text(PRESETS.text("tiny"))
     return folder
 
 

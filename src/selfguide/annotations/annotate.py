@@ -1,17 +1,24 @@
-"""Turns labels, clusters and boxes into the guidance signal of a kind. Writes data/annotations/<guidance>."""
+"""Turns labels, clusters and boxes into the guidance signal of a kind; the table of kinds is in `registry`."""
+
+from pathlib import Path
 
 import numpy as np
 
 from selfguide.annotations.artifact import Annotation
+from selfguide.boxes.annotator import save_annotator
+from selfguide.boxes.artifact import FoundBoxes
+from selfguide.boxes.config import BoxesConfig
 from selfguide.clusters.artifact import Clusters
 from selfguide.core.artifact import Array
+from selfguide.core.config import parse
 from selfguide.core.errors import UserError, rerun
 from selfguide.images.artifact import ImageSet
+from selfguide.signal.signal import Form, Signal
 
 
 def none(images: ImageSet) -> Annotation:
     """No guidance: every image has the null condition."""
-    return Annotation("none", np.full(len(images.train.pixels), -1, np.int32), num_ids=0)
+    return Annotation("none", Signal(Form(0), np.full(len(images.train.pixels), -1, np.int32)))
 
 
 def ground_truth_label(images: ImageSet) -> Annotation:
@@ -20,32 +27,34 @@ def ground_truth_label(images: ImageSet) -> Annotation:
     Raises:
         UserError: the images have no labels.
     """
-    labels = images.train.labels
-    if labels is None or int(labels.max()) < 0:
-        raise UserError(
-            "guidance: ground_truth_label needs class labels, and data/images has none; use images in one sub-folder"
-            " per class, or guidance: self_labeled"
-        )
-    names = images.class_names
-    return Annotation("ground_truth_label", id_sets(labels), len(names) if names else int(labels.max()) + 1, names)
+    ids, form = _labels(images, "ground_truth_label")
+    return Annotation("ground_truth_label", Signal(form, ids), images.class_names)
 
 
 def self_labeled(clusters: Clusters) -> Annotation:
     """The k-means cluster of each image."""
-    return Annotation("self_labeled", clusters.ids, len(clusters.sizes), backbone=clusters.backbone)
+    return Annotation("self_labeled", Signal(Form(len(clusters.sizes)), clusters.ids), backbone=clusters.backbone)
 
 
-def self_boxed(clusters: Clusters, boxes: Array) -> Annotation:
-    """The k-means cluster of each image, and the box that was found in it, int16 (N, 4).
+def self_boxed(clusters: Clusters, boxes: FoundBoxes, backbone: Path) -> Annotation:
+    """The k-means cluster of each image, and the box that was found in it with the keys of a backbone.
 
     Raises:
         UserError: they belong to different images.
     """
-    if len(clusters.ids) != len(boxes):
+    if len(clusters.ids) != len(boxes.boxes):
         raise UserError(
-            f"data/boxes: {len(boxes)} boxes, data/clusters has {len(clusters.ids)} ids; {rerun('boxes', 'clusters')}"
+            f"data/boxes: {len(boxes.boxes)} boxes, data/clusters has {len(clusters.ids)} ids;"
+            f" {rerun('boxes', 'clusters')}"
         )
-    return Annotation("self_boxed", clusters.ids, len(clusters.sizes), backbone=clusters.backbone, boxes=boxes[:, None])
+    config = parse(BoxesConfig, boxes.config, "data/boxes/meta.json: config")
+    form = Form(len(clusters.sizes), "boxes", boxes.size, channels=1)
+    return Annotation(
+        "self_boxed",
+        Signal(form, clusters.ids, boxes.boxes[:, None]),
+        backbone=clusters.backbone,
+        annotator=lambda folder: save_annotator(folder, backbone, config),
+    )
 
 
 def ground_truth_boxed(images: ImageSet) -> Annotation:
@@ -54,14 +63,24 @@ def ground_truth_boxed(images: ImageSet) -> Annotation:
     Raises:
         UserError: the images have no labels or no boxes.
     """
-    labelled, boxes = ground_truth_label(images), images.train.boxes
+    (ids, labelled), boxes = _labels(images, "ground_truth_boxed"), images.train.boxes
     if boxes is None or not boxes.any():
         raise UserError(
             "guidance: ground_truth_boxed needs boxes, and data/images has none; use images.source voc, coco or"
             " scenes, or guidance: self_boxed"
         )
-    boxes = boxes.reshape(len(boxes), -1, 4)
-    return Annotation("ground_truth_boxed", labelled.ids, labelled.num_ids, labelled.names, boxes=boxes)
+    form = Form(labelled.num_ids, "boxes", images.size, channels=1)
+    return Annotation("ground_truth_boxed", Signal(form, ids, boxes.reshape(len(boxes), -1, 4)), images.class_names)
+
+
+def _labels(images: ImageSet, kind: str) -> tuple[Array, Form]:
+    labels, names = images.train.labels, images.class_names
+    if labels is None or int(labels.max()) < 0:
+        raise UserError(
+            f"guidance: {kind} needs class labels, and data/images has none; use images in one sub-folder per class, or"
+            " guidance: self_labeled"
+        )
+    return id_sets(labels), Form(len(names) if names else int(labels.max()) + 1)
 
 
 def id_sets(labels: Array) -> Array:

@@ -108,7 +108,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PatchBatch:
     """Some images.
 
     Attributes:
@@ -154,7 +154,7 @@ class PatchReader:
         self._grids = padded // self._patch
         self._order = np.lexsort((padded[:, 1], padded[:, 0]))
 
-    def read(self, start: int, stop: int, device: torch.device) -> Batch:
+    def read(self, start: int, stop: int, device: torch.device) -> PatchBatch:
         """The images start..stop-1 of the reader's order; the network is on the device.
 
         Raises:
@@ -168,7 +168,7 @@ class PatchReader:
         none = np.empty((0, 0), np.float32)
         patches = [self._patches(i, features.get(i, none)) for i in numbers]
         digests = np.frombuffer(b"".join(digest for _, digest in read), np.uint8).reshape(-1, 32)
-        return Batch(numbers, patches, torch.from_numpy(digests.copy()))
+        return PatchBatch(numbers, patches, torch.from_numpy(digests.copy()))
 
     def by_image(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Rows (N, ...) in the reader's order => in the images' own."""

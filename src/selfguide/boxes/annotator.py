@@ -1,7 +1,7 @@
 """An annotator as a folder: the backbone and the `boxes` section, so that its boxes can be found again elsewhere.
 
 backbone/  a copy of models/backbone
-meta.json  the `boxes` section, as `config`
+meta.json  the `boxes` section, as `config`, and the kind of place that it finds, as `finds`
 """
 
 import shutil
@@ -12,7 +12,7 @@ from selfguide.core.artifact import read_meta, write_meta
 from selfguide.core.config import parse
 from selfguide.core.target import replacing
 
-_KIND = "annotator"
+KIND = "annotator"
 
 
 def save_annotator(folder: str | Path, backbone: str | Path, config: BoxesConfig) -> None:
@@ -27,9 +27,9 @@ def save_annotator(folder: str | Path, backbone: str | Path, config: BoxesConfig
         UserError: there is no backbone.
     """
     read_meta(backbone, "backbone", "backbone")
-    with replacing(folder, _KIND) as temporary:
+    with replacing(folder, KIND) as temporary:
         shutil.copytree(backbone, temporary / "backbone")
-        write_meta(temporary, _KIND, config=config.model_dump(mode="json"))
+        write_meta(temporary, KIND, finds="boxes", config=config.model_dump(mode="json"))
 
 
 def load_annotator(folder: str | Path) -> tuple[Path, BoxesConfig]:
@@ -38,5 +38,5 @@ def load_annotator(folder: str | Path) -> tuple[Path, BoxesConfig]:
     Raises:
         UserError: missing or damaged.
     """
-    meta = read_meta(folder, _KIND, "self_boxed")
+    meta = read_meta(folder, KIND, "self_boxed")
     return meta.folder / "backbone", parse(BoxesConfig, meta["config"], f"{folder}/meta.json: config")

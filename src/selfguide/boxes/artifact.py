@@ -7,20 +7,17 @@ meta.json     method, its configuration, the backbone
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfguide.core.artifact import Array, read_meta, save_array, write_meta
+from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError, rerun
-from selfguide.core.target import replacing
-
-_KIND, _STAGE = "boxes", "boxes"
+from selfguide.core.frame import Framed
 
 
 @dataclass(frozen=True)
-class FoundBoxes:
+class FoundBoxes(Framed):
     """One box for every training image, found without annotation.
 
     Attributes:
@@ -33,6 +30,9 @@ class FoundBoxes:
         backbone: variant and digest of the backbone; None: not known.
         digest: of the artifact; empty before it is saved.
     """
+
+    kind = "boxes"
+    arrays = {"boxes": ("int16", (None, 4)), "original": ("int32", (None, 4)), "fallback": ("bool", (None,))}
 
     boxes: Array
     original: Array
@@ -53,7 +53,7 @@ class FoundBoxes:
         for name, shape in (("boxes", (num, 4)), ("original", (num, 4)), ("fallback", (num,))):
             found = getattr(self, name).shape
             if found != shape:
-                raise UserError(f"boxes: {name}: expected shape {shape}, found {found}; {rerun(_STAGE)}")
+                raise UserError(f"boxes: {name}: expected shape {shape}, found {found}; {rerun(self.kind)}")
         for name, most in (("boxes", self.size), ("original", np.iinfo(np.int32).max)):
             x0, y0, x1, y1 = getattr(self, name).T
             inside = (x0 >= 0) & (y0 >= 0) & (x0 < x1) & (y0 < y1) & (x1 <= most) & (y1 <= most)
@@ -62,45 +62,5 @@ class FoundBoxes:
             if len(wrong):
                 raise UserError(
                     f"boxes: {name} of image {wrong[0]}: expected x0 < x1, y0 < y1 inside the image, found"
-                    f" {getattr(self, name)[wrong[0]].tolist()} ({len(wrong)} such boxes); {rerun(_STAGE)}"
+                    f" {getattr(self, name)[wrong[0]].tolist()} ({len(wrong)} such boxes); {rerun(self.kind)}"
                 )
-
-    def save(self, folder: str | Path, **facts: Any) -> None:
-        """Write the artifact; `facts` go to meta.json."""
-        self.validate()
-        with replacing(folder, _KIND) as temporary:
-            save_array(temporary / "boxes.npy", self.boxes.astype(np.int16))
-            save_array(temporary / "original.npy", self.original.astype(np.int32))
-            save_array(temporary / "fallback.npy", self.fallback.astype(np.bool_))
-            write_meta(
-                temporary,
-                _KIND,
-                method=self.method,
-                config=self.config,
-                backbone=self.backbone,
-                num_images=len(self.boxes),
-                size=self.size,
-                **facts,
-            )
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "FoundBoxes":
-        """Open the artifact.
-
-        Raises:
-            UserError: missing, damaged or inconsistent.
-        """
-        meta = read_meta(folder, _KIND, _STAGE)
-        num = meta["num_images"]
-        found = cls(
-            boxes=meta.array("boxes.npy", "int16", (num, 4)),
-            original=meta.array("original.npy", "int32", (num, 4)),
-            fallback=meta.array("fallback.npy", "bool", (num,)),
-            size=int(meta["size"]),
-            method=str(meta["method"]),
-            config=dict(meta["config"]),
-            backbone=meta["backbone"],
-            digest=str(meta["digest"]),
-        )
-        found.validate()
-        return found

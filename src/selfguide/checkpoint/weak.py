@@ -30,21 +30,13 @@ def find_weak(weak_model: int | str, final: Denoiser) -> Denoiser:
 
 
 def _check_same_task(weak: Denoiser, final: Denoiser) -> None:
-    def task(denoiser: Denoiser) -> dict[str, object]:
-        return {
-            "image_size": denoiser.network["image_size"],
-            "num_ids": denoiser.network["num_ids"],
-            "mask_channels": denoiser.network["mask_channels"],
-            "guidance": denoiser.guidance,
-            "schedule": denoiser.schedule,
-            "num_timesteps": denoiser.num_timesteps,
-            "prediction": denoiser.prediction,
-        }
-
-    found, expected = task(weak), task(final)
+    found, expected = weak.task.facts(), final.task.facts()
+    for part in ("space", "form"):
+        found |= {**found.pop(part)}
+        expected |= {**expected.pop(part)}
     for key, value in expected.items():
-        if found[key] != value:
+        if found.get(key) != value:
             raise UserError(
-                f"checkpoint.weak_model: {weak.folder} has {key} {found[key]}, expected {value} as in {final.folder};"
-                " train the weak model on the same images and conditions"
+                f"checkpoint.weak_model: {weak.folder} has {key} {found.get(key)}, expected {value} as in"
+                f" {final.folder}; train the weak model on the same images and conditions"
             )

@@ -1,4 +1,4 @@
-"""k-means on L2-normalised features: fit and assignment alike (DESIGN section 6)."""
+"""k-means on L2-normalised features: fit and assignment alike."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from selfguide.clusters.few import faiss_kmeans, normalise
+from selfguide.clusters.faiss_kmeans import faiss_kmeans
 from selfguide.clusters.lloyd import Lloyd
 from selfguide.clusters.points import UnitPoints
+from selfguide.clusters.unit_length import normalise
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.core.hardware import fast_bf16, uses_cuda
@@ -18,7 +19,7 @@ from selfguide.core.progress import progress
 from selfguide.core.seeding import derive_seed, numpy_generator
 
 MAX_K = 10_000
-#: On a CPU faiss clusters into so many or fewer (see `selfguide.clusters.few`),
+#: On a CPU faiss clusters into so many or fewer (see `selfguide.clusters.faiss_kmeans`),
 FAISS_K = 256
 #: unless its copy of the points would be larger than this.
 _FAISS_BYTES = 1 << 31

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfguide.clusters.few import check_norms
+from selfguide.clusters.unit_length import check_norms
 from selfguide.core.artifact import Array
 from selfguide.core.workers import in_threads
 

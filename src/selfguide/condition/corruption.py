@@ -22,7 +22,7 @@ def corrupted_rows(num_images: int, fraction: float, seed: int) -> Array:
 
 
 def corrupt(ids: Array, fraction: float, seed: int) -> Array:
-    """Permute the ids (or boxes) of a random fraction of the images among themselves, the same way for all arrays.
+    """Permute the rows of a random fraction of the images among themselves, the same way for all arrays.
 
     The histogram of ids stays as it is, and a permuted image may by chance keep its id.
 

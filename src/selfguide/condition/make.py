@@ -8,21 +8,20 @@ from selfguide.condition.corruption import corrupt, corrupted_rows
 
 
 def make_condition(annotation: Annotation, corruption: float, seed: int) -> Condition:
-    """Corrupt the annotation and say whose it was; the ids and boxes of an image stay together.
+    """Corrupt the annotation and say whose it was; what belongs to an image stays together.
 
     Raises:
         UserError: corruption outside [0, 1].
     """
-    corrupted = np.zeros(len(annotation.ids), np.bool_)
-    corrupted[corrupted_rows(len(annotation.ids), corruption, seed)] = True
+    num = len(annotation.signal)
+    corrupted = np.zeros(num, np.bool_)
+    corrupted[corrupted_rows(num, corruption, seed)] = True
     return Condition(
         guidance=annotation.guidance,
-        ids=corrupt(annotation.ids, corruption, seed),
+        signal=annotation.signal.each(lambda array: corrupt(array, corruption, seed)),
         corrupted=corrupted,
-        num_ids=annotation.num_ids,
         corruption=corruption,
         seed=seed,
         names=annotation.names,
         backbone=annotation.backbone,
-        boxes=None if annotation.boxes is None else corrupt(annotation.boxes, corruption, seed),
     )

@@ -3,17 +3,18 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, shown
 from selfguide.core.yaml12 import load_yaml
 
 #: Characters of a value that a message repeats.
-_SHOWN = 200
+_SHOWN = 180
 #: Problems that a message lists.
 _LINES = 50
 #: Bytes of a configuration that is read; ours have 6,000, and so many take PyYAML ten seconds.
@@ -96,6 +97,18 @@ def nearest(word: str, valid: list[str]) -> str:
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
+def one_of(names: Iterable[str]) -> AfterValidator:
+    """A check for the names of a table, which a `Literal` cannot have."""
+    valid = list(names)
+
+    def check(name: str) -> str:
+        if name not in valid:
+            raise PydanticCustomError("literal_error", "unknown", {"valid": valid})
+        return name
+
+    return AfterValidator(check)
+
+
 Model = TypeVar("Model", bound=StrictModel)
 
 
@@ -133,9 +146,12 @@ def _explain_all(model: type[StrictModel], problems: Sequence[Any]) -> list[str]
 
 def _real_keys(model: type[StrictModel], problem: Any) -> list[Any]:
     """A union adds its branch (int, str, list[str]) to the location; only real keys and list positions are shown."""
-    location = _location(problem)
-    return [p for i, p in enumerate(location) if isinstance(p, int) or i == 0 or p in _fields(model, location[:i])
-            or (problem["type"] == "extra_forbidden" and i == len(location) - 1)]  # fmt: skip
+    location, keys = _location(problem), list[Any]()
+    for place, part in enumerate(location):
+        is_unknown = problem["type"] == "extra_forbidden" and place == len(location) - 1
+        if isinstance(part, int) or place == 0 or is_unknown or part in _fields(model, keys):
+            keys.append(part)
+    return keys
 
 
 def _location(problem: Any) -> list[Any]:
@@ -144,16 +160,24 @@ def _location(problem: Any) -> list[Any]:
 
 def _explain(model: type[StrictModel], keys: Sequence[Any], problems: Sequence[Any]) -> list[str]:
     """Usually one line: what branches of a union say of one value is joined."""
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{_word(part)}" for part in keys).lstrip(".")
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part, _SHOWN)}" for part in keys).lstrip(".")
     lines, messages = [], []
     for problem in problems:
         value, kind = problem["input"], problem["type"]
         if kind == "extra_forbidden":
-            lines.append(f"{key}: unknown key{nearest(str(keys[-1]), list(_fields(model, list(keys[:-1]))))}")
+            lines.append(f"{key}: unknown key{nearest(str(keys[-1]), _valid_keys(model, keys[:-1], str(keys[-1])))}")
         elif kind == "missing":
             lines.append(f"{key}: missing; give it a value")
+        elif kind == "union_tag_not_found":
+            lines.append(f"{key}.{problem['ctx']['discriminator'].strip(chr(39))}: missing; give it a value")
+        elif kind == "union_tag_invalid":
+            valid = [tag.strip(" '") for tag in problem["ctx"]["expected_tags"].split(",")]
+            name, found = problem["ctx"]["discriminator"].strip("'"), problem["ctx"]["tag"]
+            lines.append(
+                f"{key}.{name}: unknown value {_shown(found)}; valid: {', '.join(valid)}{nearest(str(found), valid)}"
+            )
         elif kind == "literal_error":
-            valid = [str(v) for v in _literals(model, keys)]
+            valid = [str(v) for v in (problem.get("ctx", {}).get("valid") or _literals(model, keys))]
             lines.append(f"{key}: unknown value {_shown(value)}; valid: {', '.join(valid)}{nearest(str(value), valid)}")
         else:
             message = problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
@@ -167,13 +191,15 @@ def _explain(model: type[StrictModel], keys: Sequence[Any], problems: Sequence[A
     return lines
 
 
+def _valid_keys(model: Any, location: Sequence[Any], name: str) -> list[str]:
+    """Keys that could stand in the place of `name`: those of sections inside, where they have that very name."""
+    fields = _fields(model, list(location))
+    inside = [f"{key}.{name}" for key in fields if name in _fields(model, [*location, key])]
+    return inside or list(fields)
+
+
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _word(key: str) -> str:
-    return (key if key.isprintable() else json.dumps(key))[:_SHOWN]
+    return shown(json.dumps(value), _SHOWN)
 
 
 def _fields(model: Any, location: list[Any]) -> dict[str, Any]:

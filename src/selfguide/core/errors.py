@@ -1,14 +1,11 @@
 """The one error class for anything that a user or a file can cause, and what its messages have in common."""
 
-_SELF = ("self_labeled", "self_boxed")
-#: Stages that exist under some kinds of guidance alone. Under another, DVC takes their names to mean every stage.
-ONLY_UNDER = {
-    "backbone": _SELF,
-    "features": _SELF,
-    "clusters": _SELF,
-    "boxes": ("self_boxed",),
-    **{kind: (kind,) for kind in (*_SELF, "none", "ground_truth_label", "ground_truth_boxed")},
-}
+from pathlib import Path
+
+import yaml
+
+#: Where dvc.yaml lies beside these sources.
+_PROJECT = Path(__file__).parents[3]
 
 
 class UserError(Exception):
@@ -28,9 +25,21 @@ def shown(text: object, length: int = 200) -> str:
 def rerun(*stages: str) -> str:
     """What to do about missing or damaged artifacts: "run `dvc repro boxes` with guidance self_boxed".
 
+    Under a kind of guidance that does not need it, DVC would take a stage's name to mean every stage.
+
     Args:
         stages: that make them; names in dvc.yaml.
     """
-    under = [set(ONLY_UNDER[stage]) for stage in stages if stage in ONLY_UNDER]
+    under = [kinds for kinds in map(kinds_of, stages) if kinds]
     kinds = sorted(set.intersection(*under)) if under else []
     return f"run `dvc repro {' '.join(stages)}`" + f" with guidance {' or '.join(kinds)}" * bool(kinds)
+
+
+def kinds_of(stage: str, project: Path = _PROJECT) -> set[str]:
+    """The kinds of guidance under which dvc.yaml has a stage; empty: under all, or nothing is known of it."""
+    try:
+        entry = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    except (OSError, ValueError, TypeError, LookupError, yaml.YAMLError):  # an error has been found already
+        return set()
+    matrix = entry.get("matrix", {}) if isinstance(entry, dict) else {}
+    return {key.removeprefix("when_") for key in matrix if "$" not in key}

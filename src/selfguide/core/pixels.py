@@ -1,4 +1,7 @@
-"""The one place where uint8 images (0..255, NHWC, on disk) and float images (-1..1, NCHW, in a network) meet."""
+"""Where uint8 images (0..255, NHWC, on disk) and the denoiser's float images (-1..1, NCHW) meet.
+
+Feature networks scale images as they were trained to: see their own preprocessing.
+"""
 
 import torch
 from torch import Tensor

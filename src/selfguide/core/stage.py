@@ -37,7 +37,7 @@ def path_option(text: str) -> str:
 
 
 def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
-    """An argument parser with `--params` and one option per input or output path, each with its default.
+    """An argument parser with `--params`, `--set` and one option per input or output path, each with its default.
 
     Args:
         description: the script's docstring.
@@ -48,6 +48,14 @@ def parser(description: str | None, **paths: str) -> argparse.ArgumentParser:
     )
     found.add_argument(
         "--params", type=path_option, default="params.yaml", metavar="FILE", help="configuration (default: %(default)s)"
+    )
+    found.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="values in the place of the configuration's, as in `dvc exp run -S`; may be repeated",
     )
     for name, default in paths.items():
         found.add_argument(

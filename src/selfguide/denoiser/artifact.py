@@ -1,27 +1,34 @@
 """The trained denoiser on disk: weights as safetensors, and a meta.json that says how to rebuild the network.
 
 ema.safetensors, raw.safetensors    averaged and last weights, float32
-meta.json                           network, noise schedule, prediction, condition ids and their frequencies
-snapshots/step_NNNNNNNN/            the same two files at earlier steps, where asked for
+meta.json                           network, space and form of the signal, noise schedule, prediction
+snapshots/step_NNNNNNNN/            a denoiser of its own: that of an earlier step, where asked for
 weak/                               a denoiser of its own, for autoguidance, where asked for
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from selfguide.core.artifact import Meta, read_meta, write_meta
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.core.target import replacing
 from selfguide.core.weights import check_finite
+from selfguide.denoiser.config import NetworkConfig, read_network
+from selfguide.denoiser.network import Network
 from selfguide.denoiser.registry import build
+from selfguide.denoiser.schedule import SCHEDULES
+from selfguide.signal.signal import Form
+from selfguide.space.registry import describe, load_space
+from selfguide.space.space import Space
 
 KIND = "denoiser"
 WEIGHTS = ("ema", "raw")
+SNAPSHOTS = "snapshots"
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,38 @@ class Weights:
     raw: dict[str, Tensor]
 
 
-def save_weights(folder: Path, weights: Weights) -> None:
-    """Write the two weight files into an existing folder."""
-    for name in WEIGHTS:
-        tensors = {key: value.detach().cpu().contiguous() for key, value in getattr(weights, name).items()}
-        # Not by save_file: a full disk should be an error of the operating system.
-        (folder / f"{name}.safetensors").write_bytes(save(tensors))
+@dataclass(frozen=True)
+class Task:
+    """What a denoiser is for: models of one task stand in for one another.
+
+    Attributes:
+        space: what it works in.
+        form: of the signal that guides it.
+        guidance: the guidance kind that it was trained with.
+        schedule: name of the noise schedule.
+        num_timesteps: T.
+        prediction: "eps" or "v".
+
+    Raises:
+        ValueError: an unknown schedule or prediction, or no number of time steps.
+    """
+
+    space: Space
+    form: Form
+    guidance: str
+    schedule: str
+    num_timesteps: int
+    prediction: str
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES or self.prediction not in ("eps", "v"):
+            raise ValueError(f"schedule {self.schedule!r}, prediction {self.prediction!r}")
+        if not isinstance(self.num_timesteps, int) or self.num_timesteps < 1:
+            raise ValueError(f"num_timesteps {self.num_timesteps!r}")
+
+    def facts(self) -> dict[str, Any]:
+        """For meta.json."""
+        return {**vars(self), "space": describe(self.space), "form": self.form.facts()}
 
 
 @dataclass(frozen=True)
@@ -46,23 +79,15 @@ class Denoiser:
 
     Attributes:
         meta: of the artifact.
-        place: the weights' folder inside of it, "" or that of a snapshot.
-        network: what `selfguide.denoiser.registry.build` takes, with `mask_channels` in any case.
-        schedule: name of the noise schedule.
-        num_timesteps: T.
-        prediction: "eps" or "v".
-        guidance: the guidance kind that it was trained with.
+        task: what it is for.
+        network: variant and sizes.
         step: optimiser steps behind the weights.
-        digest: sha256 over the weight files.
+        digest: sha256 over the artifact's files.
     """
 
     meta: Meta
-    place: str
-    network: dict[str, Any]
-    schedule: str
-    num_timesteps: int
-    prediction: str
-    guidance: str
+    task: Task
+    network: NetworkConfig
     step: int
     digest: str
 
@@ -71,29 +96,29 @@ class Denoiser:
         """Read meta.json.
 
         Raises:
-            UserError: missing or foreign.
+            UserError: missing, foreign, or of another version.
         """
         stage = "checkpoint" if Path(folder).name in ("checkpoint", "weak") else "denoiser"
         meta = read_meta(folder, KIND, stage)
-        keys = ("network", "schedule", "num_timesteps", "prediction", "guidance", "step", "digest")
-        facts = {key: meta[key] for key in keys}
-        facts["network"] = {"mask_channels": 0, **meta["network"]}  # left out where there are none
-        return cls(meta=meta, place="", **facts)
+        try:
+            network = read_network(meta["network"], f"{folder}/meta.json")
+            task = Task(
+                load_space(meta["space"], Path(folder)),
+                Form(**meta["form"]),
+                *(meta[key] for key in ("guidance", "schedule", "num_timesteps", "prediction")),
+            )
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise UserError(
+                f"{folder}/meta.json: not that of a denoiser of this version ({error}); {rerun(stage)}"
+            ) from None
+        return cls(meta, task, network, meta["step"], meta["digest"])
 
     @property
     def folder(self) -> Path:
-        """Where the weights lie."""
-        return self.meta.folder / self.place
+        """Where it lies."""
+        return self.meta.folder
 
-    def weights(self, name: str) -> Path:
-        """The file of the "ema" or "raw" weights.
-
-        Raises:
-            UserError: missing, or not the bytes that were written.
-        """
-        return self.meta.check(str(Path(self.place) / f"{name}.safetensors"))
-
-    def build(self, weights: str) -> nn.Module:
+    def build(self, weights: str) -> Network:
         """The network with its weights, in eval mode, on the CPU.
 
         Args:
@@ -104,35 +129,45 @@ class Denoiser:
         """
         if weights not in WEIGHTS:
             raise UserError(f"weights: unknown '{weights}'; valid: {', '.join(WEIGHTS)}")
-        path, network = self.weights(weights), build(self.network)
+        path, network = self.meta.check(f"{weights}.safetensors"), build_network(self.network, self.task)
         try:
             network.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise UserError(f"{path}: cannot load the weights ({error}); run `dvc repro denoiser`") from None
+            raise UserError(f"{path}: cannot load the weights ({error}); {rerun('denoiser')}") from None
         check_finite(network.state_dict(), str(path))
         return network.eval()
 
     def snapshots(self) -> list["Denoiser"]:
         """The denoiser at every step that was kept, oldest first, the final one last."""
-        kept = sorted({str(Path(name).parent) for name in self.meta["files"] if name.startswith("snapshots/")})
-        earlier = [replace(self, place=place, step=int(place.removeprefix("snapshots/step_"))) for place in kept]
-        return [*earlier, self]
+        kept = sorted({Path(name).parent for name in self.meta["files"] if name.startswith(f"{SNAPSHOTS}/")})
+        return [*(Denoiser.load(self.folder / place) for place in kept), self]
 
     def weak(self) -> "Denoiser | None":
         """The weak model that `copy_denoiser` put beside the weights, if any."""
         return Denoiser.load(self.folder / "weak") if (self.folder / "weak").is_dir() else None
 
 
-def write_denoiser(folder: Path, weights: Weights, facts: dict[str, Any]) -> None:
-    """Write weights and meta.json into an existing folder.
+def build_network(config: NetworkConfig, task: Task) -> Network:
+    """An untrained network for a task; see `selfguide.denoiser.registry.build`."""
+    space, form = task.space, task.form
+    return build(config, side=space.side, channels=space.channels, num_ids=form.num_ids, map_channels=form.channels)
+
+
+def write_denoiser(folder: Path, weights: Weights, task: Task, network: NetworkConfig, step: int, **facts: Any) -> None:
+    """Write weights, space and meta.json into an existing folder.
 
     Args:
         folder: an existing folder; what it already holds (snapshots) is sealed with it.
-        weights: the final weights.
-        facts: every attribute of `Denoiser` but folder and digest, and the training's provenance.
+        weights: after `step` optimiser steps.
+        task, network, step: see `Denoiser`.
+        facts: the training's provenance.
     """
-    save_weights(folder, weights)
-    write_meta(folder, KIND, **facts)
+    for name in WEIGHTS:
+        tensors = {key: value.detach().cpu().contiguous() for key, value in getattr(weights, name).items()}
+        # Not by save_file: a full disk should be an error of the operating system.
+        (folder / f"{name}.safetensors").write_bytes(save(tensors))
+    task.space.save(folder)
+    write_meta(folder, KIND, **task.facts(), network=network.model_dump(mode="json"), step=step, **facts)
 
 
 def copy_denoiser(chosen: Denoiser, folder: str | Path, weak: Denoiser | None = None, **facts: Any) -> None:
@@ -162,6 +197,6 @@ def _copy(chosen: Denoiser, folder: Path, facts: dict[str, Any]) -> None:
     own = ("kind", "format_version", "digest", "files", "seal", "weak_model")
     for name in WEIGHTS:
         # Bytes, not a hard link: a link into DVC's cache must never be made by hand.
-        (folder / f"{name}.safetensors").write_bytes(chosen.weights(name).read_bytes())
-    kept = {key: value for key, value in chosen.meta.items() if key not in own}
-    write_meta(folder, KIND, **{**kept, "step": chosen.step, **facts})
+        (folder / f"{name}.safetensors").write_bytes(chosen.meta.check(f"{name}.safetensors").read_bytes())
+    chosen.task.space.save(folder)
+    write_meta(folder, KIND, **{key: value for key, value in chosen.meta.items() if key not in own}, **facts)

@@ -3,6 +3,7 @@
 import csv
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from selfguide.core.digest import digest_all, digest_file
 from selfguide.core.errors import UserError
 from selfguide.core.progress import progress
 from selfguide.core.target import begins_with, replacing, replacing_file
-from selfguide.denoiser.artifact import Weights, save_weights
+from selfguide.denoiser.artifact import KIND, SNAPSHOTS, Weights
+from selfguide.denoiser.config import DenoiserConfig
 from selfguide.denoiser.module import DenoiserModule
 
 COLUMNS = ("step", "epoch", "loss", "learning_rate")
@@ -98,10 +100,17 @@ class Curve(pl.Callback):
 
 
 class States(pl.Callback):
-    """Keeps the state to resume from (`last.ckpt`) and the snapshots asked for."""
+    """Keeps the state to resume from (`last.ckpt`) and the snapshots asked for.
 
-    def __init__(self, folder: Path, every: int, snapshot_every: int | None) -> None:
-        self.folder, self.every, self.snapshot_every = folder, every, snapshot_every
+    Args:
+        folder: where.
+        config: how often.
+        write: writes the denoiser of these weights and step into an existing folder.
+    """
+
+    def __init__(self, folder: Path, config: DenoiserConfig, write: Callable[[Path, Weights, int], None]) -> None:
+        self.folder, self.write = folder, write
+        self.every, self.snapshot_every = config.checkpoint_every_steps, config.snapshot_every_steps
         self.snapshots: dict[str, str] = {}  # digest of each, by its folder's name
 
     @property
@@ -116,10 +125,10 @@ class States(pl.Callback):
         step = trainer.global_step
         final = step == module.config.max_steps
         if self.snapshot_every and step % self.snapshot_every == 0 and not final and trainer.is_global_zero:
-            place = self.folder / "snapshots" / f"step_{step:08d}"
+            place = self.folder / SNAPSHOTS / f"step_{step:08d}"
             shutil.rmtree(place, ignore_errors=True)  # a killed run was here before
-            with replacing(place, "snapshot") as temporary:
-                save_weights(temporary, current_weights(module))
+            with replacing(place, KIND) as temporary:
+                self.write(temporary, current_weights(module), step)
             self.snapshots[place.name] = _digest(place)
         if step % self.every == 0 or final:
             norms = torch.stack(torch._foreach_norm([p.detach() for p in module.network.parameters()]))
@@ -130,7 +139,7 @@ class States(pl.Callback):
     def check(self, state: dict[str, Any]) -> str:
         """What is wrong with the snapshots that a state counts on, or ""."""
         for name, digest in state["callbacks"][self.state_key]["snapshots"].items():
-            if not (self.folder / "snapshots" / name).is_dir() or _digest(self.folder / "snapshots" / name) != digest:
+            if not (self.folder / SNAPSHOTS / name).is_dir() or _digest(self.folder / SNAPSHOTS / name) != digest:
                 return f"the snapshot {name} before it is missing or damaged"
         return ""
 

@@ -1,6 +1,6 @@
 """Denoiser A, `concat`: the U-Net of the paper's Tables 8-9, with concat[t, k] entering every residual block (Eq. 7).
 
-Shapes: B batch, C channels, H W side, M mask channels, E = time_width + guidance_width.
+Shapes: B batch, C channels, h w side, M channels of the condition's map, F of all modulations.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,167 +10,123 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from selfguide.core.errors import UserError
 from selfguide.denoiser.blocks import Attention, GuidanceEmbedding, ResidualBlock, Stage, group_norm, sinusoid, zeroed
+from selfguide.denoiser.config import UNetConfig
 from selfguide.denoiser.layout import Block, lay_out
+from selfguide.denoiser.network import Network, compiled
 from selfguide.denoiser.norm import norm_silu
+from selfguide.signal.condition import BatchCondition
 
 
-class ConcatUNet(nn.Module):
-    """Predicts eps (or v) from a noisy image, its time step and its condition.
+class ConcatUNet(Network):
+    """Predicts eps (or v) from a noisy map, its time step and its condition.
 
     Args:
-        image_size: side in pixels; see `selfguide.denoiser.layout.faults` for what goes with it.
-        num_ids: K, the number of condition ids; 0 for no guidance.
-        patch_size: pixels a side folded into channels (space to depth) around the network.
-        base_channels, channel_multipliers, num_blocks, attention_resolutions, num_heads, dropout, time_width,
-            guidance_width: see `DenoiserConfig`.
-        mask_channels: M, channels of the mask that is concatenated to the noisy image; 0 for no mask.
-
-    Attributes:
-        activation_checkpointing: keep only each block's input for the backward pass and compute the rest again: about a
-            third more time for a fraction of the memory. Set it before training.
+        config: sizes; see `selfguide.denoiser.layout.faults` for what goes with which side.
+        sizes: of what it works on, see `Network`.
     """
 
-    def __init__(
-        self,
-        *,
-        image_size: int,
-        num_ids: int,
-        patch_size: int,
-        base_channels: int,
-        channel_multipliers: tuple[int, ...],
-        num_blocks: int,
-        attention_resolutions: tuple[int, ...],
-        num_heads: int,
-        dropout: float,
-        time_width: int,
-        guidance_width: int,
-        mask_channels: int = 0,
-    ) -> None:
-        super().__init__()
-        self.patch_size, self.base_channels, self.num_ids, self.dropout = patch_size, base_channels, num_ids, dropout
-        self.time_width, self.image_size, self.mask_channels = time_width, image_size, mask_channels
-        self.time = nn.Sequential(nn.Linear(base_channels, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
-        self.guidance = GuidanceEmbedding(num_ids, guidance_width)
+    def __init__(self, config: UNetConfig, **sizes: int) -> None:
+        super().__init__(**sizes)
+        self.patch_size, self.base_channels, self.dropout = config.patch_size, config.base_channels, config.dropout
+        self.time_width = config.time_width
+        self.time = nn.Sequential(
+            nn.Linear(config.base_channels, config.time_width),
+            nn.SiLU(),
+            nn.Linear(config.time_width, config.time_width),
+        )
+        self.guidance = GuidanceEmbedding(self.num_ids, config.guidance_width)
 
-        self.pixels = 3 * patch_size**2
-        layout = lay_out(image_size, patch_size, base_channels, channel_multipliers, num_blocks, attention_resolutions)
-        self.stem = nn.Conv2d(self.pixels + mask_channels * patch_size**2, layout.stem, 3, padding=1)
+        folded = config.patch_size**2
+        self.folded_channels = self.channels * folded
+        layout = lay_out(
+            self.side,
+            config.patch_size,
+            config.base_channels,
+            config.channel_multipliers,
+            config.num_blocks,
+            config.attention_resolutions,
+        )
+        self.stem = nn.Conv2d(self.folded_channels + self.map_channels * folded, layout.stem, 3, padding=1)
 
         def stages(blocks: Iterable[Block]) -> nn.ModuleList:
             return nn.ModuleList(
                 Stage(
-                    ResidualBlock(block.channels_in, block.channels_out, dropout, block.resample),
-                    Attention(block.channels_out, num_heads) if block.attends else None,
+                    ResidualBlock(block.channels_in, block.channels_out, config.dropout, block.resample),
+                    Attention(block.channels_out, config.num_heads) if block.attends else None,
                 )
                 for block in blocks
             )
 
         self.encoder, self.middle, self.decoder = map(stages, (layout.encoder, layout.middle, layout.decoder))
         self.norm = group_norm(layout.stem)
-        self.head = zeroed(nn.Conv2d(layout.stem, self.pixels, 3, padding=1))
+        self.head = zeroed(nn.Conv2d(layout.stem, self.folded_channels, 3, padding=1))
 
         self.context_widths = [2 * block.channels_out for block in layout.blocks if block.attends]
         # The FiLM projections of all blocks are one product.
         self.film_widths = [2 * block.channels_out for block in layout.blocks]
-        self.film = nn.Linear(time_width + guidance_width, sum(self.film_widths))
+        self.film = nn.Linear(config.time_width + config.guidance_width, sum(self.film_widths))
         self.activation_checkpointing = False
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, t: Tensor, c: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Predict.
+    def forward(self, x: Tensor, t: Tensor, c: BatchCondition) -> Tensor:
+        """See `Network.forward`."""
+        return self._denoise(*self._inputs(x, t, c))
 
-        Args:
-            x: noisy images, float (B, 3, H, W).
-            t: time steps 0..T-1, int64 (B,).
-            c: condition ids 0..K-1, -1 = none, int64 (B,), or (B, L): the sets of ids of images with several.
-            mask: where the condition is in the image, 0..1, float (B, M, H, W), zeros = null; None where M = 0.
-
-        Returns:
-            float (B, 3, H, W).
-
-        Raises:
-            UserError: a mask that the network does not take, or none where it takes one.
-        """
-        return self._denoise(*self._inputs(x, t, c, mask))
-
-    def unrolled(self, t: Tensor, c: Tensor, mask: Tensor | None = None) -> Callable[[Tensor, int], Tensor]:
-        """The network on a whole schedule, embeddings computed once: f(x, i) = forward(x, t[i], c, mask).
+    def unrolled(self, t: Tensor, c: BatchCondition) -> Callable[[Tensor, int], Tensor]:
+        """See `Network.unrolled`.
 
         SiLU acts on the two halves of concat[t, k] apart, so the modulation of all blocks is a row per time step plus
-        a row per image, exactly. The first convolution is linear: the mask's share of it is a map per image.
-
-        Args:
-            t: time steps of a schedule, int64 (S,).
-            c: condition ids, -1 = none, int64 (B,) or (B, L).
-            mask: float (B, M, H, W); None where M = 0.
-
-        Returns:
-            f(x, i): float (B, 3, H, W), index into t => float (B, 3, H, W).
-
-        Raises:
-            UserError: as `forward`.
+        a row per image, exactly. The first convolution is linear: the condition map's share of it is a map per image.
         """
-        of_step, of_image = self._films(t, c)
-        of_mask = self._stem_of_mask(mask, len(c))
-        return lambda x, i: self._denoise(x, of_step[i] + of_image, of_mask)
+        of_step, of_image = self._films(t, c.ids)
+        of_map = self._stem_of_map(c)
+        return lambda x, i: self._denoise(x, of_step[i] + of_image, of_map)
 
-    def _inputs(self, x: Tensor, t: Tensor, c: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(B, 3 + M, H, W), image and mask, and (B, F), modulations of all blocks."""
-        self._check_mask(mask, (len(x), *x.shape[2:]))
-        film = self.film(F.silu(torch.cat([self.time(sinusoid(t, self.base_channels)), self.guidance(c)], dim=1)))
-        return x if mask is None else torch.cat([x, mask.to(x.dtype)], dim=1), film
+    def checkpoint_activations(self, on: bool) -> None:
+        """About a third more time, for a fraction of the memory."""
+        self.activation_checkpointing = on
 
-    def _films(self, t: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def compile_unrolled(self, mode: str | None) -> None:
+        """What depends on x; the embeddings before the loop stay as they are."""
+        self._denoise = compiled(self._denoise, mode)  # type: ignore[method-assign]
+
+    def _inputs(self, x: Tensor, t: Tensor, c: BatchCondition) -> tuple[Tensor, Tensor]:
+        """(B, C + M, h, w), x and the condition's map, and (B, F), modulations of all blocks."""
+        self.check_map(c, x.shape[-1])
+        embedded = torch.cat([self.time(sinusoid(t, self.base_channels)), self.guidance(c.ids)], dim=1)
+        return x if c.map is None else torch.cat([x, c.map.to(x.dtype)], dim=1), self.film(F.silu(embedded))
+
+    def _films(self, t: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Modulations of all blocks, (S, F) and (B, F), whose sums are `film` of concat[t, k]."""
         weight_t, weight_c = self.film.weight[:, : self.time_width], self.film.weight[:, self.time_width :]
         of_step = F.linear(F.silu(self.time(sinusoid(t, self.base_channels))), weight_t, self.film.bias)
-        return of_step, F.linear(F.silu(self.guidance(c)), weight_c)
+        return of_step, F.linear(F.silu(self.guidance(ids)), weight_c)
 
-    def _stem_of_mask(self, mask: Tensor | None, batch: int) -> Tensor | None:
-        """What the mask adds to the stem's output: (B, C, H', W')."""
-        self._check_mask(mask, (batch, self.image_size, self.image_size))
-        if mask is None:
+    def _stem_of_map(self, c: BatchCondition) -> Tensor | None:
+        """What the condition's map adds to the stem's output: (B, width, h', w')."""
+        self.check_map(c, self.side)
+        if c.map is None:
             return None
-        weight = self.stem.weight[:, self.pixels :]
-        return F.conv2d(F.pixel_unshuffle(mask.to(weight.dtype), self.patch_size), weight, padding=1)
+        weight = self.stem.weight[:, self.folded_channels :]
+        return F.conv2d(F.pixel_unshuffle(c.map.to(weight.dtype), self.patch_size), weight, padding=1)
 
-    def _check_mask(self, mask: Tensor | None, expected: tuple[int, ...]) -> None:
-        batch, height, width = expected
-        if mask is None and not self.mask_channels:
-            return
-        if mask is None:
-            raise UserError(
-                f"mask: missing, and the denoiser takes {self.mask_channels} mask channel(s); zeros are the null mask"
-            )
-        if not self.mask_channels:
-            raise UserError(
-                f"mask: found one of shape {tuple(mask.shape)}, and the denoiser was trained without masks; leave it"
-                " out, or use a model of boxed or segmented guidance"
-            )
-        if mask.shape != (batch, self.mask_channels, height, width):
-            raise UserError(
-                f"mask: expected shape {(batch, self.mask_channels, height, width)} (images, mask channels, height,"
-                f" width), found {tuple(mask.shape)}"
-            )
-
-    def _denoise(self, x: Tensor, film: Tensor, of_mask: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+    def _denoise(self, x: Tensor, film: Tensor, of_map: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """Everything that depends on x.
 
         Args:
-            x: (B, 3, H, W), or (B, 3 + M, H, W) with the mask.
+            x: (B, C, h, w), or (B, C + M, h, w) with the condition's map.
             film: modulations of all blocks, (B, F).
-            of_mask: `_stem_of_mask` where x has no mask.
+            of_map: `_stem_of_map` where x comes without the map.
             context: keys and values of all attention layers, (B, T, 2 x the sum of their channels).
         """
         films = iter(torch.split(film, self.film_widths, dim=1))
         contexts = iter(() if context is None else torch.split(context, self.context_widths, dim=2))
         x = F.pixel_unshuffle(x, self.patch_size)
-        if of_mask is None:
+        if of_map is None:
             h = self.stem(x)
         else:
-            h = F.conv2d(x, self.stem.weight[:, : self.pixels], self.stem.bias, padding=1) + of_mask
+            h = F.conv2d(x, self.stem.weight[:, : self.folded_channels], self.stem.bias, padding=1) + of_map
         skips = [h]
         for stage in self.encoder:
             h = self._run(stage, h, films, contexts)

@@ -1,18 +1,17 @@
 """The `denoiser` section of params.yaml."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from selfguide.core.config import BatchSize, LearningRate, Precision, Steps, StrictModel, WeightDecay
+from selfguide.core.config import BatchSize, LearningRate, Precision, Steps, StrictModel, WeightDecay, parse
+from selfguide.denoiser.layout import faults
 
 
-class DenoiserConfig(StrictModel):
-    """Network, noise schedule and optimisation."""
+class UNetConfig(StrictModel):
+    """What the U-Nets have in common."""
 
-    variant: Literal["concat", "cross_attention"]
-    """Network; `concat` joins the time and guidance embeddings in every block (the paper's Eq. 7, Tables 8-9);
-    `cross_attention` adds tokens of both to its attention layers, for images of several objects."""
     patch_size: Annotated[int, Field(ge=1, le=64)]
     """Pixels a side folded into channels before the first and after the last convolution; 1 = none (the paper)."""
     base_channels: Annotated[int, Field(ge=1, le=1024)]
@@ -32,6 +31,50 @@ class DenoiserConfig(StrictModel):
     """Width of the time embedding (paper: 4 x base_channels)."""
     guidance_width: Annotated[int, Field(ge=1, le=16_384)]
     """Width of the guidance embedding (paper: 2 x base_channels)."""
+
+    def faults(self, side: int) -> Iterator[str]:
+        """Why no network can be built; see `selfguide.denoiser.layout.faults`."""
+        return faults(side, self.model_dump())
+
+
+class ConcatConfig(UNetConfig):
+    """Time and guidance embeddings are joined in every block (the paper's Eq. 7, Tables 8-9)."""
+
+    variant: Literal["concat"]
+
+
+class CrossAttentionConfig(UNetConfig):
+    """As `concat`, and tokens of both are added to its attention layers, for images of several objects."""
+
+    variant: Literal["cross_attention"]
+
+
+#: A class for each variant: a network of another kind has keys of its own.
+NetworkConfig = Annotated[ConcatConfig | CrossAttentionConfig, Field(discriminator="variant")]
+
+
+class _Network(StrictModel):
+    network: NetworkConfig
+
+
+def read_network(facts: dict[str, Any], where: str) -> ConcatConfig | CrossAttentionConfig:
+    """The configuration of a network, as meta.json has it.
+
+    Args:
+        facts: with the key `variant`.
+        where: the file, for messages.
+
+    Raises:
+        UserError: an unknown variant, or not its keys.
+    """
+    return parse(_Network, {"network": facts}, where).network
+
+
+class DenoiserConfig(StrictModel):
+    """Network, noise schedule and optimisation."""
+
+    network: NetworkConfig
+    """Which network, and its sizes."""
     schedule: Literal["linear", "scaled_linear", "cosine"]
     """Noise schedule: DDPM's, latent diffusion's (what the paper's authors ran), or improved DDPM's."""
     num_timesteps: Annotated[int, Field(ge=1, le=100_000)]
@@ -72,10 +115,8 @@ class DenoiserConfig(StrictModel):
     """Steps between points of the loss curve; the loss is read from the device only then."""
     checkpoint_every_steps: Steps
     """Steps between states from which a killed run resumes."""
-    preview_every_steps: Steps | None
-    """Steps between preview grids in TensorBoard and logs/; null = none."""
     snapshot_every_steps: Steps | None
-    """Steps between weights kept for the choice of a checkpoint; null = only the last."""
+    """Steps between weights that are kept, for their pictures and the choice of a checkpoint; null = only the last."""
 
     @model_validator(mode="after")
     def _steps_suffice(self) -> "DenoiserConfig":

@@ -9,13 +9,14 @@ Shapes: B batch, S steps, T = 2 x NUM_TOKENS tokens.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from selfguide.denoiser.blocks import multi_hot_product, sinusoid
 from selfguide.denoiser.concat import ConcatUNet
+from selfguide.denoiser.config import UNetConfig
+from selfguide.signal.condition import BatchCondition
 
 #: Tokens of the time, and as many of the condition.
 NUM_TOKENS = 8
@@ -39,14 +40,10 @@ class ConditionTokens(nn.Module):
 
 
 class CrossAttentionUNet(ConcatUNet):
-    """`ConcatUNet` whose attention layers also see NUM_TOKENS tokens of the time and of the condition.
+    """`ConcatUNet` whose attention layers also see NUM_TOKENS tokens of the time and of the condition."""
 
-    Args:
-        settings: as `ConcatUNet`.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, config: UNetConfig, **sizes: int) -> None:
+        super().__init__(config, **sizes)
         width = self.base_channels
         self.time_tokens = nn.Sequential(
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, NUM_TOKENS * TOKEN_WIDTH),
@@ -57,21 +54,21 @@ class CrossAttentionUNet(ConcatUNet):
         # The keys and values of all attention layers are one product, as the FiLM projections are.
         self.context = nn.Linear(TOKEN_WIDTH, sum(self.context_widths))
 
-    def forward(self, x: Tensor, t: Tensor, c: Tensor, mask: Tensor | None = None) -> Tensor:
-        """As `ConcatUNet.forward`."""
-        x, film = self._inputs(x, t, c, mask)
-        tokens = torch.cat([self.time_tokens(sinusoid(t, self.base_channels)), self.condition_tokens(c)], dim=1)
+    def forward(self, x: Tensor, t: Tensor, c: BatchCondition) -> Tensor:
+        """See `Network.forward`."""
+        x, film = self._inputs(x, t, c)
+        tokens = torch.cat([self.time_tokens(sinusoid(t, self.base_channels)), self.condition_tokens(c.ids)], dim=1)
         return self._denoise(x, film, None, self.context(self.token_norm(tokens)))
 
-    def unrolled(self, t: Tensor, c: Tensor, mask: Tensor | None = None) -> Callable[[Tensor, int], Tensor]:
+    def unrolled(self, t: Tensor, c: BatchCondition) -> Callable[[Tensor, int], Tensor]:
         """As `ConcatUNet.unrolled`; tokens do not see each other, so those of a step and of an image are apart."""
-        of_step, of_image = self._films(t, c)
-        of_mask = self._stem_of_mask(mask, len(c))
+        of_step, of_image = self._films(t, c.ids)
+        of_map = self._stem_of_map(c)
         step_tokens = self.token_norm(self.time_tokens(sinusoid(t, self.base_channels)))  # (S, T / 2, width)
-        image_context = self.context(self.token_norm(self.condition_tokens(c)))  # (B, T / 2, keys and values)
+        image_context = self.context(self.token_norm(self.condition_tokens(c.ids)))  # (B, T / 2, keys and values)
 
         def output(x: Tensor, i: int) -> Tensor:
             step_context = self.context(step_tokens[i]).expand_as(image_context)
-            return self._denoise(x, of_step[i] + of_image, of_mask, torch.cat([step_context, image_context], dim=1))
+            return self._denoise(x, of_step[i] + of_image, of_map, torch.cat([step_context, image_context], dim=1))
 
         return output

@@ -66,7 +66,7 @@ def lay_out(
     num_blocks: int,
     attention_resolutions: Sequence[int],
 ) -> Layout:
-    """The layout of a network of `DenoiserConfig` for images of `image_size` pixels a side; see `faults`."""
+    """The layout of a `selfguide.denoiser.config.UNetConfig` for maps of `image_size` cells a side; see `faults`."""
     sides = tuple((image_size // patch_size) >> level for level in range(len(channel_multipliers)))
     levels = [(base_channels * multiplier, side) for multiplier, side in zip(channel_multipliers, sides, strict=True)]
     stem = channels = levels[0][0]
@@ -103,29 +103,35 @@ def faults(image_size: int, config: Mapping[str, Any]) -> Iterator[str]:
     unit = config["patch_size"] * 2 ** (len(layout.sides) - 1)
     if image_size % unit:
         yield (
-            f"images.size: {image_size} is not a multiple of {unit} = denoiser.patch_size x 2 **"
-            " (levels - 1); change images.size, denoiser.patch_size or denoiser.channel_multipliers"
+            f"images.size: {image_size} is not a multiple of {unit} = denoiser.network.patch_size x 2 **"
+            " (levels - 1); change images.size, denoiser.network.patch_size or denoiser.network.channel_multipliers"
+        )
+    unknown = [side for side in config["attention_resolutions"] if side not in layout.sides]
+    if unknown and not image_size % unit:
+        yield (
+            f"denoiser.network.attention_resolutions: no level has side {unknown[0]}; expected some of"
+            f" {', '.join(map(str, layout.sides))} (images.size / denoiser.network.patch_size, and its halves), or []"
         )
     base, heads = config["base_channels"], config["num_heads"]
     if base % 2:
         yield (
-            f"denoiser.base_channels: {base} is odd; expected an even number, for the time is embedded in as many"
-            " cosines as sines"
+            f"denoiser.network.base_channels: {base} is odd; expected an even number, for the time is embedded in as"
+            " many cosines as sines"
         )
     widths = [width for block in layout.blocks for width in (block.channels_in, block.channels_out)]
     for width in [width for width in widths if width % min(NUM_GROUPS, width)][:1]:
         yield (
-            f"denoiser.base_channels: {base} makes maps of {width} channels, which do not divide into {NUM_GROUPS}"
-            f" groups; use a multiple of {NUM_GROUPS}"
+            f"denoiser.network.base_channels: {base} makes maps of {width} channels, which do not divide into"
+            f" {NUM_GROUPS} groups; use a multiple of {NUM_GROUPS}"
         )
     if max(widths) > MAX_CHANNELS:
         yield (
-            f"denoiser.channel_multipliers: {max(widths)} channels in a map, with base_channels {base}; expected"
-            f" at most {MAX_CHANNELS}; lower one of both"
+            f"denoiser.network.channel_multipliers: {max(widths)} channels in a map, with base_channels {base};"
+            f" expected at most {MAX_CHANNELS}; lower one of both"
         )
     attending = {block.channels_out: block.side for block in layout.blocks if block.attends}
     for width in [width for width in attending if width % heads][:1]:
         yield (
-            f"denoiser.num_heads: {heads} does not divide the {width} channels of the attention at side"
+            f"denoiser.network.num_heads: {heads} does not divide the {width} channels of the attention at side"
             f" {attending[width]}; use a divisor of {math.gcd(*attending)}"
         )

@@ -8,7 +8,6 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.core.hardware import compile_mode
 from selfguide.core.seeding import derive_seed
@@ -16,39 +15,33 @@ from selfguide.core.workers import num_parts
 from selfguide.denoiser.batches import Batch, Batches
 from selfguide.denoiser.config import DenoiserConfig
 from selfguide.denoiser.ema import Ema
+from selfguide.denoiser.network import Network
 from selfguide.denoiser.parts import InParts
 from selfguide.denoiser.schedule import add_noise, alpha_bar, loss_weight, target
+from selfguide.signal.signal import Signal
+from selfguide.space.space import Encoded
 
 
 class DenoiserModule(pl.LightningModule):
     """Trains a network on L = E || target - network(x_t, t, c) ||^2 (the paper's Eq. 2 and 8).
 
     Args:
-        network: module of `selfguide.denoiser.build`.
+        network: of `selfguide.denoiser.registry.build`.
         config: the `denoiser` section.
-        pixels: uint8 (N, S, S, 3); not part of the module's state.
-        ids: int32 (N,), -1 = null; or (N, L), sets of ids, -1 = none.
+        images: what it is trained on; not part of the module's state, nor is the signal.
+        signal: what guides them.
         seed: the run's seed.
-        boxes: int (N, O, 4), see `Batches`; None: the network takes no masks.
     """
 
     abar: Tensor
 
-    def __init__(
-        self,
-        network: nn.Module,
-        config: DenoiserConfig,
-        pixels: Array,
-        ids: Array,
-        seed: int,
-        boxes: Array | None = None,
-    ) -> None:
+    def __init__(self, network: Network, config: DenoiserConfig, images: Encoded, signal: Signal, seed: int) -> None:
         super().__init__()
         self.network, self.config, self.seed = network, config, seed
-        self.pixels, self.ids, self.boxes = pixels, ids, boxes
+        self.images, self.signal = images, signal
         table = alpha_bar(config.schedule, config.num_timesteps).float()
         self.register_buffer("abar", table, persistent=False)
-        network.activation_checkpointing = config.activation_checkpointing  # type: ignore[assignment]
+        network.checkpoint_activations(config.activation_checkpointing)
         self._in_parts: InParts | None = None
 
     def setup(self, stage: str) -> None:
@@ -61,20 +54,16 @@ class DenoiserModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         # After the device move and before a checkpoint's state is used.
         self.batches = Batches(
-            self.pixels,
-            self.ids,
-            batch_size=self.config.batch_size,
-            num_timesteps=self.config.num_timesteps,
-            drop_prob=self.config.condition_drop_prob,
-            flip=self.config.horizontal_flip,
-            seed=self.seed,
+            self.images,
+            self.signal,
+            self.config,
+            self.seed,
+            self.device,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
-            device=self.device,
-            boxes=self.boxes,
         )
         if self.config.compile:
-            self.network.compile(dynamic=False, mode=compile_mode(self.device))
+            self.network.compile_forward(compile_mode(self.device))
         restored = getattr(self, "_restored_ema", None)
         self.ema = Ema(self.network, self.config.ema_decay)
         if restored is not None:
@@ -86,7 +75,7 @@ class DenoiserModule(pl.LightningModule):
 
     def training_step(self, counter: Any, batch_idx: int) -> Tensor:
         step = self.global_step
-        if self.config.dropout:
+        if self.network.dropout:
             torch.manual_seed(derive_seed(self.seed, "dropout", step, self.trainer.global_rank))
         return self.loss(self.batches(step))
 
@@ -94,7 +83,7 @@ class DenoiserModule(pl.LightningModule):
         """Mean over the batch of the weighted squared error: a scalar to call `backward` on."""
         if self._in_parts is None:
             # Dropout draws from one stream, which threads would share.
-            workers = 1 if self.config.dropout or self.config.compile else num_parts(batch.x0.device, len(batch.x0))
+            workers = 1 if self.network.dropout or self.config.compile else num_parts(batch.x0.device, len(batch.x0))
             self._in_parts = InParts(self.network, workers, self.config.gradient_accumulation)
         abar = self.abar[batch.t]
         xt = add_noise(batch.x0, batch.eps, abar)
@@ -102,8 +91,7 @@ class DenoiserModule(pl.LightningModule):
         weight = loss_weight(self.config.prediction, self.config.min_snr_gamma, abar)
 
         def part_loss(network: nn.Module, rows: slice) -> Tensor:
-            mask = None if batch.mask is None else batch.mask[rows]
-            output = network(xt[rows], batch.t[rows], batch.ids[rows], mask)
+            output = network(xt[rows], batch.t[rows], batch.c[rows])
             error = F.mse_loss(output.float(), wanted[rows], reduction="none").mean((1, 2, 3))
             return (weight[rows] * error).mean()
 

@@ -1,49 +1,31 @@
 """The denoiser variants, and `build`."""
 
-from typing import Any
+from collections.abc import Callable
 
-from torch import nn
-
-from selfguide.core.config import nearest
 from selfguide.core.errors import UserError
 from selfguide.denoiser.concat import ConcatUNet
+from selfguide.denoiser.config import NetworkConfig
 from selfguide.denoiser.cross_attention import CrossAttentionUNet
-from selfguide.denoiser.layout import LAYOUT_KEYS, faults
+from selfguide.denoiser.network import Network
 
-DENOISERS: dict[str, type[nn.Module]] = {"concat": ConcatUNet, "cross_attention": CrossAttentionUNet}
-
-#: Keys of the `denoiser` section that describe the network; the rest describes its training.
-NETWORK_KEYS = (
-    *LAYOUT_KEYS,
-    "num_heads",
-    "dropout",
-    "time_width",
-    "guidance_width",
-)
+#: By `denoiser.network.variant`: (the variant's configuration, sizes of `Network` by name) => the network.
+DENOISERS: dict[str, Callable[..., Network]] = {"concat": ConcatUNet, "cross_attention": CrossAttentionUNet}
 
 
-def build(config: dict[str, Any]) -> nn.Module:
+def build(config: NetworkConfig, *, side: int, channels: int, num_ids: int, map_channels: int = 0) -> Network:
     """Build an untrained network.
 
     Args:
-        config: `variant`, `image_size` (pixels), `num_ids` (K), the `NETWORK_KEYS` and, where the condition has a mask,
-            `mask_channels` (M; absent: 0), as a model's meta.json has them.
-
-    Returns:
-        A module with `forward(x, t, c, mask=None)`: float (B, 3, H, W), int64 (B,), int64 (B,) or (B, L), and float
-        (B, M, H, W) where M > 0 => float (B, 3, H, W); and with `unrolled(t, c, mask=None)`, the same along a schedule.
+        config: of the variant.
+        side: h, cells a side of what it denoises.
+        channels: C of it.
+        num_ids: K, the number of condition ids; 0 for no guidance.
+        map_channels: M of the condition's map; 0: it has none.
 
     Raises:
-        UserError: unknown variant, or sizes that do not fit one another, see `selfguide.denoiser.layout.faults`.
+        UserError: sizes that do not fit one another.
     """
-    settings = dict(config)
-    variant = settings.pop("variant")
-    if variant not in DENOISERS:
-        known = sorted(DENOISERS)
-        raise UserError(f"denoiser.variant: unknown '{variant}'; known: {', '.join(known)}{nearest(variant, known)}")
-    settings["channel_multipliers"] = tuple(settings["channel_multipliers"])
-    settings["attention_resolutions"] = tuple(settings["attention_resolutions"])
-    found = list(faults(settings["image_size"], settings))
+    found = list(config.faults(side))
     if found:
         raise UserError("\n".join(found))
-    return DENOISERS[variant](**settings)
+    return DENOISERS[config.variant](config, side=side, channels=channels, num_ids=num_ids, map_channels=map_channels)

@@ -8,82 +8,79 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from selfguide.annotations.artifact import check_ids
 from selfguide.condition.artifact import Condition
 from selfguide.core import runtime
-from selfguide.core.artifact import Array
 from selfguide.core.digest import digest_json
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
 from selfguide.core.scratch import claim, digest_code, discard, empty, scratch_folder
 from selfguide.core.seeding import derive_seed
 from selfguide.core.states import state_to_resume
 from selfguide.core.target import replacing
-from selfguide.denoiser.artifact import KIND, write_denoiser
+from selfguide.denoiser.artifact import KIND, SNAPSHOTS, Task, Weights, build_network, write_denoiser
 from selfguide.denoiser.callbacks import Curve, Progress, States, current_weights
 from selfguide.denoiser.config import DenoiserConfig
 from selfguide.denoiser.module import DenoiserModule
-from selfguide.denoiser.registry import NETWORK_KEYS, build
+from selfguide.space.space import Encoded
 
 log = logging.getLogger(__name__)
 
-#: Keys that change where and when states are kept, and not what is learnt.
-_HOUSEKEEPING = {"checkpoint_every_steps", "preview_every_steps"}
-
 
 def train(
-    pixels: Array,
+    images: Encoded,
     condition: Condition,
     config: DenoiserConfig,
     seed: int,
     out: Path,
     curve_path: Path,
-    images_digest: str,
     callbacks: Sequence[pl.Callback] = (),
 ) -> None:
     """Train, or go on where a killed run of the same configuration, data and code was.
 
     Args:
-        pixels: uint8 (N, S, S, 3).
-        condition: ids and, for boxed guidance, boxes of each image.
+        images: in the space that the denoiser works in.
+        condition: of each image.
         config: the `denoiser` section.
         seed: fixes initial weights, order, time steps, noise, drops and flips.
         out: folder of the trained denoiser.
         curve_path: CSV of the loss.
-        images_digest: digest of `pixels`.
-        callbacks: further Lightning callbacks, e.g. previews.
+        callbacks: further Lightning callbacks.
 
     Raises:
-        UserError: sizes that do not fit, boxes of other images, a loss or weights that are not finite (the last good
+        UserError: sizes that do not fit, places of other images, a loss or weights that are not finite (the last good
             state is kept, if there is one yet).
     """
-    check_ids(condition.ids, condition.num_ids, "data/condition", "condition")
-    if len(pixels) != len(condition.ids):
+    _check(images, condition)
+    if config.horizontal_flip and not images.space.mirrors:
         raise UserError(
-            f"data/condition: {len(condition.ids)} ids, data/images has {len(pixels)} images; run `dvc repro condition`"
+            f"denoiser.horizontal_flip: true, and maps of {images.space.name} are no images: mirrored ones are none of"
+            " mirrored images; set it to false"
         )
-    _check_boxes(condition.boxes, pixels)
-    settings = config.model_dump(mode="json")
-    network_config = {
-        "variant": config.variant,
-        "image_size": int(pixels.shape[1]),
-        "num_ids": condition.num_ids,
-        **{key: settings[key] for key in NETWORK_KEYS},
-        # Absent and not 0 without masks: such a model is the same file as before there were any.
-        **({} if condition.boxes is None else {"mask_channels": 1}),
-    }
+    task = Task(
+        images.space,
+        condition.signal.form,
+        condition.guidance,
+        config.schedule,
+        config.num_timesteps,
+        config.prediction,
+    )
     facts = {
-        "config": {key: value for key, value in settings.items() if key not in _HOUSEKEEPING},
-        "network": network_config,
-        "images": images_digest,
-        "condition": condition.digest,
+        # How often states are kept does not change what is learnt.
+        "config": config.model_dump(mode="json", exclude={"checkpoint_every_steps"}),
+        "images": images.digest,
+        "condition": condition.signal.digest(),
         "seed": seed,
     }
-    scratch = scratch_folder("denoiser", **facts, code=digest_code("condition", "core", "denoiser"))
-    pl.seed_everything(derive_seed(seed, "weights") % 2**32, verbose=False)
-    module = DenoiserModule(build(network_config), config, pixels, condition.ids, seed, condition.boxes)
 
-    states = States(scratch, config.checkpoint_every_steps, config.snapshot_every_steps)
-    curve = Curve(scratch / "curve.csv", config.log_every_steps, len(pixels), states.last)
+    def write(folder: Path, weights: Weights, step: int) -> None:
+        write_denoiser(folder, weights, task, config.network, step, **facts)
+
+    code = digest_code("condition", "core", "denoiser", "signal", "space")
+    scratch = scratch_folder("denoiser", **facts, **task.facts(), code=code)
+    pl.seed_everything(derive_seed(seed, "weights") % 2**32, verbose=False)
+    module = DenoiserModule(build_network(config.network, task), config, images, condition.signal, seed)
+
+    states = States(scratch, config, write)
+    curve = Curve(scratch / "curve.csv", config.log_every_steps, len(images.rows), states.last)
     logger = TensorBoardLogger("logs", name="denoiser", version=digest_json(facts)[:8])
     trainer = runtime.trainer(
         max_steps=config.max_steps,
@@ -101,7 +98,11 @@ def train(
         if resume is None:
             empty(scratch)
         parameters = sum(p.numel() for p in module.network.parameters())
-        log.info("denoiser: %.2f M parameters, %d images, %d ids", parameters / 1e6, len(pixels), condition.num_ids)
+        log.info(
+            "denoiser: %.2f M parameters, %d images, %d ids", parameters / 1e6, len(images.rows), task.form.num_ids
+        )
+        if config.snapshot_every_steps:
+            log.info("denoiser: snapshots go to %s while it trains; each loads as any model", scratch / SNAPSHOTS)
         if resume:
             log.info("denoiser: resuming from %s", resume)
     trainer.fit(module, ckpt_path=resume, weights_only=True)
@@ -111,35 +112,19 @@ def train(
 
     curve.write(curve_path)
     with replacing(out, KIND) as temporary:
-        if (scratch / "snapshots").is_dir():
-            shutil.copytree(scratch / "snapshots", temporary / "snapshots")
-        write_denoiser(
-            temporary,
-            current_weights(module),
-            {
-                "schedule": config.schedule,
-                "num_timesteps": config.num_timesteps,
-                "prediction": config.prediction,
-                "guidance": condition.guidance,
-                "step": config.max_steps,
-                **facts,
-            },
-        )
+        if (scratch / SNAPSHOTS).is_dir():
+            shutil.copytree(scratch / SNAPSHOTS, temporary / SNAPSHOTS)
+        write(temporary, current_weights(module), config.max_steps)
     discard(scratch)
 
 
-def _check_boxes(boxes: Array | None, pixels: Array) -> None:
-    if boxes is None:
-        return
-    size, remedy = pixels.shape[1], "run `dvc repro condition`"
-    if boxes.ndim != 3 or boxes.shape[2] != 4 or len(boxes) != len(pixels):
+def _check(images: Encoded, condition: Condition) -> None:
+    signal, remedy = condition.signal, rerun("condition")
+    signal.check("data/condition", "condition")
+    if len(images.rows) != len(signal):
+        raise UserError(f"data/condition: {len(signal)} ids, data/images has {len(images.rows)} images; {remedy}")
+    if signal.form.where is not None and signal.form.side != images.space.image_size:
         raise UserError(
-            f"data/condition: boxes of shape {boxes.shape}, expected ({len(pixels)}, objects, 4), one row for each"
-            f" image of data/images; {remedy}"
-        )
-    if boxes.size and (boxes.min() < 0 or boxes.max() > size):
-        row = int(((boxes < 0) | (boxes > size)).any((1, 2)).argmax())
-        raise UserError(
-            f"data/condition: boxes of image {row} are {boxes[row].tolist()}, expected 0 to {size}, the side of the"
-            f" images in data/images; {remedy}"
+            f"data/condition: {signal.form.where} in a square of {signal.form.side} pixels, data/images has images of"
+            f" {images.space.image_size}; {remedy}"
         )

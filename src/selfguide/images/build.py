@@ -179,7 +179,7 @@ def _merge_classes(
     """Number the held-out images' classes as the training images', classes that only they have behind those.
 
     Returns:
-        the names of all classes, and `label_ids` of `_take`.
+        the names of all classes, and `label_ids` of `_Chunks`.
     """
     if train is None:
         return None, np.zeros(0, dtype=np.int32)

@@ -25,6 +25,8 @@ NUM_CLASSES: dict[SourceName, int] = {
 }  # fmt: skip
 #: Sources that can have boxes.
 WITH_BOXES: tuple[SourceName, ...] = ("scenes", "voc", "coco")
+#: Of what a guidance may need to know, the sources that may have it; of what is not here, any may.
+WITH_TRUTH: dict[str, tuple[SourceName, ...]] = {"boxes": WITH_BOXES}
 
 Path = FilePath
 Paths = Path | Annotated[tuple[Path, ...], Field(min_length=1)] | None

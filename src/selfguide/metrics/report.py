@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from selfguide.condition.artifact import Condition
-from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.evaluate import score_seeds
@@ -27,6 +26,7 @@ from selfguide.metrics.memorization import copying_warning
 from selfguide.metrics.networks.registry import build_network
 from selfguide.metrics.per_cluster import PerCluster, agreement, per_cluster
 from selfguide.metrics.reference_set import Reference
+from selfguide.samples.artifact import Samples
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,7 @@ class Report:
 
 
 def report(
-    pixels: Array,
-    ids: Array,
-    num_seeds: int,
+    samples: Samples,
     condition: Condition,
     reference_folder: str | Path,
     floor_folder: str | Path,
@@ -60,9 +58,7 @@ def report(
     """Score samples; each goes once through each network.
 
     Args:
-        pixels: uint8 (M, S, S, 3), num_seeds equal parts one after the other.
-        ids: int32 (M,), what each sample was asked for; -1 = null.
-        num_seeds: how many parts.
+        samples: images, what each was asked for, and the number of seeds.
         condition: of the train images; its first rows are those of the reference.
         reference_folder: of the `Reference`.
         floor_folder: of the floors.
@@ -74,11 +70,13 @@ def report(
     Raises:
         UserError: images of another size than the reference's, fewer than 2, or not uint8; a floor for other settings.
     """
+    pixels, ids, num_seeds = samples.images, samples.signal.ids, samples.num_seeds
+    known = condition.signal.ids
     reference = Reference.load(reference_folder)
     num_train = max(len(real.train) for real in reference.spaces.values())
-    if len(condition.ids) < num_train:
+    if len(known) < num_train:
         raise UserError(
-            f"data/condition: {len(condition.ids)} ids, data/reference has {num_train} train images: they are those of"
+            f"data/condition: {len(known)} ids, data/reference has {num_train} train images: they are those of"
             " other images; run `dvc repro condition reference`"
         )
     networks = {name: build_network(name, reference.backbone) for name in reference.spaces}
@@ -93,7 +91,7 @@ def report(
         real, floor = reference.spaces[name], load_floor(floor_folder, name)
         train = real.train.features
         neighbours = Neighbours.of(fake.features, train)
-        nearest, real_ids = neighbours.indices[:, 0], np.asarray(condition.ids[: len(train)])
+        nearest, real_ids = neighbours.indices[:, 0], np.asarray(known[: len(train)])
         scores |= score_seeds(fake, num_seeds, real, floor, config, neighbours)
         if (ids >= 0).any():
             scores[f"agreement_{name}"] = round(agreement(ids, real_ids[nearest]), 6)

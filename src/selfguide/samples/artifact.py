@@ -1,27 +1,25 @@
 """Samples on disk.
 
-images.npy  uint8 (M, S, S, 3), num_seeds equal parts one after the other
-ids.npy     int32 (M,), the condition of each image, -1 = null; (M, L) where images have up to L ids
-boxes.npy   int16 (M, O, 4), the boxes that were asked for; boxed guidance alone
-meta.json   num_seeds, w, sampler settings, seed, the model's digest
+images.npy                  uint8 (M, S, S, 3), num_seeds equal parts one after the other
+the arrays of their signal  what was asked for: see `selfguide.signal.signal`
+meta.json                   num_seeds, w, sampler settings, seed, the model's digest
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfguide.annotations.artifact import open_signal
 from selfguide.core.artifact import Array, Meta, read_meta
+from selfguide.signal.signal import Signal
 
 KIND = "samples"
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Generated images, the ids and boxes that they were generated for, and meta.json."""
+    """Generated images, the signal that they were generated for, and meta.json."""
 
     images: Array
-    ids: Array
-    boxes: Array | None
+    signal: Signal
     meta: Meta
 
     @property
@@ -38,5 +36,4 @@ class Samples:
         """
         meta = read_meta(folder, KIND, "samples")
         images = meta.array("images.npy", "uint8", (meta["num_images"], None, None, 3))
-        ids, boxes = open_signal(meta, meta["num_ids"])
-        return cls(images, ids, boxes, meta)
+        return cls(images, Signal.load(meta), meta)

@@ -3,10 +3,11 @@
 import logging
 
 import torch
-from torch import nn
 
 from selfguide.core import environment
 from selfguide.core.hardware import uses_cuda
+from selfguide.denoiser.network import Network
+from selfguide.signal.condition import BatchCondition
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ CPU = 64
 LARGEST = 2048
 
 
-def auto_batch_size(network: nn.Module, image_size: int) -> int:
+def auto_batch_size(network: Network) -> int:
     """A power of two whose guided forward pass, of two rows an image, fits into half of a GPU's memory.
 
     It follows from the network and the GPU's size, so that a killed run goes on with the batches that it had, and all
@@ -24,12 +25,11 @@ def auto_batch_size(network: nn.Module, image_size: int) -> int:
 
     Args:
         network: the denoiser; may be moved to the GPU.
-        image_size: side in pixels.
     """
     if not uses_cuda():
         return CPU
     device = torch.device("cuda", environment.number("LOCAL_RANK", least=0) or 0)
-    few, more = (_peak(network.to(device), image_size, rows, device) for rows in (16, 32))
+    few, more = (_peak(network.to(device), rows, device) for rows in (16, 32))
     size = fitting(2 * (more - few) // 16, torch.cuda.get_device_properties(device).total_memory // 2)
     log.info("samples.batch_size auto: %d", size)
     return size
@@ -42,12 +42,12 @@ def fitting(bytes_per_image: int, available: int) -> int:
 
 
 @torch.no_grad()
-def _peak(network: nn.Module, image_size: int, rows: int, device: torch.device) -> int:
-    x = torch.zeros(rows, 3, image_size, image_size, device=device)
-    null = torch.full((rows,), -1, device=device)
+def _peak(network: Network, rows: int, device: torch.device) -> int:
+    side, channels = network.side, network.map_channels
+    x = torch.zeros(rows, network.channels, side, side, device=device)
+    ids = torch.full((rows,), -1, device=device)
     torch.cuda.reset_peak_memory_stats(device)
-    channels: int = getattr(network, "mask_channels", 0)
-    mask = torch.zeros(rows, channels, image_size, image_size, device=device) if channels else None
+    c = BatchCondition(ids, torch.zeros(rows, channels, side, side, device=device) if channels else None)
     # As samplers call it: what is computed once per image, and kept, counts.
-    network.unrolled(null[:1].clamp(min=0), null, mask)(x, 0)  # type: ignore[operator]
+    network.unrolled(torch.zeros_like(ids[:1]), c)(x, 0)
     return torch.cuda.max_memory_allocated(device)

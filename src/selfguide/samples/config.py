@@ -1,7 +1,6 @@
 """The `samples` section of params.yaml. The guidance strength w is a top-level dial."""
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,8 +10,8 @@ MAX_BATCH = 1_000_000
 Id = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class SamplesConfig(StrictModel):
-    """Which sampler, how many images, and which conditions."""
+class Sampling(StrictModel):
+    """What decides an image beside its seed, its index, its condition and w."""
 
     sampler: Literal["ddim", "ddpm", "dpmpp_2m", "unipc", "heun"]
     """`ddim` (Song et al. 2021), ancestral `ddpm` (Ho et al. 2020), or a second-order solver of the probability flow
@@ -27,6 +26,20 @@ class SamplesConfig(StrictModel):
     guiding: Literal["null_condition", "weak_model"]
     """What the conditional estimate is compared with: the null condition (the paper), or the estimate of
     checkpoint.weak_model under the same condition (autoguidance, Karras et al. 2024)."""
+    clip: bool
+    """Clip each step's estimate of x0 to [-1, 1]; eps is then recomputed from it."""
+
+    @field_validator("guidance_interval")
+    @classmethod
+    def _ordered(cls, interval: tuple[float, float] | None) -> tuple[float, float] | None:
+        if interval is not None and not 0 <= interval[0] < interval[1]:
+            raise ValueError("expected null or [low, high] with 0 <= low < high")
+        return interval
+
+
+class SamplesConfig(Sampling):
+    """How many images, of which conditions, and how they are computed."""
+
     num_images: NumSamples
     """Images to draw for each seed (paper: 10,000)."""
     num_seeds: Annotated[int, Field(ge=1, le=1000)]
@@ -35,8 +48,6 @@ class SamplesConfig(StrictModel):
     """Images per call of the network; changes no image beyond rounding. `auto`: as many as a GPU is sure to hold."""
     weights: Literal["ema", "raw"]
     """Averaged weights (the paper's text) or the last ones (what its code measured)."""
-    clip: bool
-    """Clip each step's estimate of x0 to [-1, 1]; eps is then recomputed from it."""
     ids: Annotated[tuple[Id | tuple[Id, ...], ...], Field(min_length=1)] | None
     """Condition ids, repeated in turn, each a number or, for images of several classes, a list; null = drawn from the
     training set's empirical distribution, together with the boxes."""
@@ -48,26 +59,13 @@ class SamplesConfig(StrictModel):
     compile: bool
     """torch.compile the network: minutes at the start, faster steps after; on a GPU with CUDA graphs."""
 
+    def places(self) -> dict[str, Any]:
+        """What is given of places, by its kind: see `selfguide.signal.asked.Places`."""
+        return {"boxes": self.boxes}
+
     @field_validator("batch_size")
     @classmethod
     def _positive(cls, size: int | Literal["auto"]) -> int | Literal["auto"]:
         if size != "auto" and not 1 <= size <= MAX_BATCH:
             raise ValueError(f"expected auto or 1 to {MAX_BATCH}")
         return size
-
-    @field_validator("guidance_interval")
-    @classmethod
-    def _ordered(cls, interval: tuple[float, float] | None) -> tuple[float, float] | None:
-        if interval is not None:
-            check_interval(interval)
-        return interval
-
-
-def check_interval(interval: Sequence[float]) -> None:
-    """Refuse anything but 0 <= low < high.
-
-    Raises:
-        ValueError: as said.
-    """
-    if len(interval) != 2 or not 0 <= interval[0] < interval[1]:
-        raise ValueError("expected null or [low, high] with 0 <= low < high")

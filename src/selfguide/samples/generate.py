@@ -3,67 +3,78 @@
 Under several ranks each draws its own batches of the same sample; a killed run keeps what it has drawn.
 """
 
+import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from selfguide.annotations.artifact import save_signal
 from selfguide.condition.artifact import Condition
 from selfguide.core.artifact import write_meta
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, rerun
+from selfguide.core.hardware import compile_mode, uses_cuda
 from selfguide.core.rows import Filled, fill_rows
 from selfguide.core.scratch import digest_code, scratch_folder
 from selfguide.core.target import replacing
 from selfguide.denoiser.artifact import Denoiser
-from selfguide.samples.artifact import KIND
+from selfguide.samples.artifact import KIND, Samples
 from selfguide.samples.batch_size import auto_batch_size
-from selfguide.samples.compilation import compile_steps
-from selfguide.samples.conditions import Conditions, draw_conditions
 from selfguide.samples.config import SamplesConfig
-from selfguide.samples.generator import Generator, Settings
-from selfguide.samples.pictures import repeated, save_conditions
+from selfguide.samples.draw import draw_signal
+from selfguide.samples.generator import Generator
+from selfguide.samples.pictures import save_conditions, save_grid, save_rows
+from selfguide.signal.render import Renderer
+from selfguide.signal.signal import Signal
+
+log = logging.getLogger(__name__)
 
 
-def fill_samples(
-    denoiser: Denoiser,
-    conditions: Conditions,
-    w: float,
-    seed: int,
-    config: SamplesConfig,
-    description: str,
-    num_seeds: int = 1,
-    weak: Denoiser | None = None,
-) -> Filled | None:
-    """Draw one image per condition; see `selfguide.core.rows.fill_rows` for what is returned.
+@dataclass(frozen=True)
+class Drawing:
+    """What images are drawn with.
 
-    They are num_seeds equal parts; part r is drawn with seed + r, its images counted from 0. The weak model is for
-    `samples.guiding: weak_model`.
+    Attributes:
+        denoiser: the model.
+        w: guidance strength.
+        config: the `samples` section.
+        weak: for `samples.guiding: weak_model`; not used otherwise.
     """
-    if config.guiding != "weak_model":
-        weak = None
-    networks = nn.ModuleList(each.build(config.weights) for each in (denoiser, weak) if each is not None)
-    generator = Generator(denoiser, *networks)
-    settings = Settings.of(config, w)
-    generator.check_settings(settings)
-    ids, masks = generator.signal(conditions)
-    size = generator.image_size
-    batch_size = auto_batch_size(networks[0], size) if config.batch_size == "auto" else config.batch_size
-    if config.compile:
-        for network in networks:
-            compile_steps(network)
 
-    num = len(conditions) // num_seeds
+    denoiser: Denoiser
+    w: float
+    config: SamplesConfig
+    weak: Denoiser | None = None
+
+
+def fill_samples(drawing: Drawing, signal: Signal, seed: int, description: str, num_seeds: int = 1) -> Filled | None:
+    """Draw one image for each row of a signal; see `selfguide.core.rows.fill_rows` for what is returned.
+
+    They are num_seeds equal parts; part r is drawn with seed + r, its images counted from 0.
+    """
+    config, denoiser = drawing.config, drawing.denoiser
+    weak = drawing.weak if config.guiding == "weak_model" else None
+    networks = [each.build(config.weights) for each in (denoiser, weak) if each is not None]
+    generator = Generator(denoiser, *networks)
+    generator.check(config)
+    signal.check("samples", "condition")
+    conditions, size = Renderer(signal, generator.space.side), generator.image_size
+    batch_size = auto_batch_size(networks[0]) if config.batch_size == "auto" else config.batch_size
+    if config.compile:
+        log.info("samples: compiling the network with torch.compile; the first batch of each size takes minutes")
+        for network in networks:
+            # The network has not moved to the GPU yet.
+            network.compile_unrolled(compile_mode(torch.device("cuda" if uses_cuda() else "cpu")))
+
+    num = len(signal) // num_seeds
 
     def draw(start: int, stop: int, device: torch.device) -> Tensor:
         indices = torch.arange(start, stop) % num
-        mask = None if masks is None else masks(start, stop).to(device)
-        return generator.sample_batch(ids[start:stop].to(device), indices, seed + start // num, settings, mask)
+        c = conditions(slice(start, stop)).to(device)
+        return generator.sample_batch(c, indices, seed + start // num, drawing.w, config)
 
     def function(start: int, stop: int, device: torch.device) -> Mapping[str, Tensor]:
         edges = [start, *range((start // num + 1) * num, stop, num), stop]  # a batch may span two seeds
@@ -73,86 +84,98 @@ def fill_samples(
         "samples",
         denoiser=denoiser.digest,
         step=denoiser.step,
-        weak=None if weak is None else [weak.digest, weak.step, weak.network],
-        ids=conditions.ids.tolist(),
-        boxes=None if conditions.boxes is None else conditions.boxes.tolist(),
-        w=w,
+        weak=None if weak is None else [weak.digest, weak.step],
+        signal=signal.digest(),
+        w=drawing.w,
         seed=seed,
         num_seeds=num_seeds,
         config={**config.model_dump(mode="json"), "batch_size": batch_size},
-        code=digest_code("condition", "core", "denoiser", "samples"),
+        code=digest_code("condition", "core", "denoiser", "samples", "signal", "space"),
     )
     outputs = {"images": ((size, size, 3), "uint8")}
+    modules = nn.ModuleList(networks)
     return fill_rows(
-        networks, function, len(conditions), outputs, batch_size, scratch, description, precision=config.precision
+        modules, function, len(signal), outputs, batch_size, scratch, description, precision=config.precision
     )
 
 
-def generate(denoiser: Denoiser, condition: Condition, w: float, seed: int, config: SamplesConfig, out: Path) -> bool:
+def generate(drawing: Drawing, condition: Condition, seed: int, out: Path) -> Samples | None:
     """Draw the samples and write the artifact.
 
     Returns:
-        Whether this is rank 0, which wrote it.
+        What was written, on rank 0; None on other ranks.
 
     Raises:
-        UserError: the condition is that of another guidance; ids, boxes or settings out of range, or no weak model
+        UserError: the condition is that of another guidance; ids, places or settings out of range, or no weak model
             where one is asked for.
     """
+    config, denoiser = drawing.config, drawing.denoiser
     check_same_task(denoiser, condition)
     seeds = range(seed, seed + config.num_seeds)
-    conditions = Conditions.concatenate(
-        [draw_conditions(condition, config.num_images, each, config.ids, config.boxes) for each in seeds]
+    signal = Signal.concatenate(
+        [draw_signal(condition, config.num_images, each, config.ids, config.places()) for each in seeds]
     )
-    filled = fill_samples(denoiser, conditions, w, seed, config, "samples", config.num_seeds, denoiser.weak())
+    filled = fill_samples(drawing, signal, seed, "samples", config.num_seeds)
     if filled is None:
-        return False
-    facts: dict[str, Any] = {
-        "guidance": denoiser.guidance,
-        "num_ids": denoiser.network["num_ids"],
-        "w": w,
-        "seed": seed,
-        "num_seeds": config.num_seeds,
-        "denoiser": denoiser.digest,
-        "config": config.model_dump(mode="json", exclude={"batch_size", "compile"}),
-    }
+        return None
     with replacing(out, KIND) as temporary, filled(temporary):
-        shapes = save_signal(temporary, conditions.ids, conditions.boxes)
-        write_meta(temporary, KIND, num_images=len(conditions), **facts, **shapes)
-    return True
+        write_meta(
+            temporary,
+            KIND,
+            num_images=len(signal),
+            guidance=denoiser.task.guidance,
+            w=drawing.w,
+            seed=seed,
+            num_seeds=config.num_seeds,
+            denoiser=denoiser.digest,
+            config=config.model_dump(mode="json", exclude={"batch_size", "compile"}),
+            signal=signal.save(temporary),
+        )
+    return Samples.load(out)
 
 
 def check_same_task(denoiser: Denoiser, condition: Condition) -> None:
     """Refuse to draw conditions for a denoiser that was trained on others: an id would stand for something else.
 
     Raises:
-        UserError: they differ in guidance or number of ids.
+        UserError: they differ in guidance or in the form of the signal.
     """
-    trained = (denoiser.guidance, denoiser.network["num_ids"])
-    if trained != (condition.guidance, condition.num_ids):
-        raise UserError(
-            f"data/condition: expected guidance {trained[0]} with {trained[1]} ids, as {denoiser.meta.folder} was"
-            f" trained on, found {condition.guidance} with {condition.num_ids}; run `dvc repro condition denoiser`"
-        )
+    trained = {"guidance": denoiser.task.guidance, **denoiser.task.form.facts()}
+    found = {"guidance": condition.guidance, **condition.signal.form.facts()}
+    for key, expected in trained.items():
+        if found[key] != expected:
+            raise UserError(
+                f"data/condition: expected {key} {expected}, as {denoiser.folder} was trained on, found {found[key]};"
+                f" {rerun('condition', 'denoiser')}"
+            )
 
 
-#: Conditions, and samples of each, in the picture of boxed guidance.
+#: Conditions, and samples of each, in the picture of a guidance with places.
 _ROWS, _COLUMNS = 8, 8
 
 
-def draw_condition_rows(
-    denoiser: Denoiser, condition: Condition, w: float, seed: int, config: SamplesConfig, picture: Path
+def draw_pictures(
+    drawing: Drawing, condition: Condition, seed: int, samples: Samples | None, grid: str, rows: str
 ) -> None:
-    """Draw several images of each of the first conditions of `generate`, for the picture of boxed guidance.
+    """The two pictures of the samples: an uncurated grid, and a row for each of some conditions.
 
-    A box is hardly ever drawn twice, so the samples themselves do not show what varies under one condition.
+    A place is hardly ever drawn twice, so that the samples themselves would not show what varies under one condition:
+    with places, the rows are drawn for the picture.
 
     Args:
-        denoiser, condition, w, seed, config: as for `generate`; the condition has boxes.
-        picture: PNG that rank 0 writes.
+        drawing, condition, seed: as for `generate`.
+        samples: what it returned.
+        grid, rows: PNGs that rank 0 writes.
     """
-    drawn = draw_conditions(condition, config.num_images, seed, config.ids, config.boxes)
-    asked = repeated(drawn, _ROWS, _COLUMNS)
-    filled = fill_samples(denoiser, asked, w, seed, config, "rows", weak=denoiser.weak())
+    if samples is not None:
+        save_grid(grid, samples.images, samples.signal.outlines())
+    if condition.signal.form.where is None:
+        if samples is not None:
+            save_rows(rows, samples.images, samples.signal.ids)
+        return
+    config = drawing.config
+    drawn = draw_signal(condition, config.num_images, seed, config.ids, config.places())
+    asked = drawn.take(np.repeat(drawn.distinct(_ROWS), _COLUMNS))
+    filled = fill_samples(drawing, asked, seed, "rows")
     if filled is not None:
-        with TemporaryDirectory() as folder, filled(Path(folder)):
-            save_conditions(picture, np.load(Path(folder) / "images.npy"), asked, _COLUMNS)
+        save_conditions(rows, filled.read()["images"], asked, _COLUMNS)

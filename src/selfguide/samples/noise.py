@@ -14,7 +14,7 @@ class ImageNoise:
     Args:
         seed: the run's seed.
         indices: the images' indices in the whole sample.
-        shape: of one image, (3, H, W).
+        shape: of one image, (C, h, w).
         device: where the noise is used.
     """
 
@@ -23,7 +23,7 @@ class ImageNoise:
         self.shape, self.device = shape, device
 
     def draw(self) -> Tensor:
-        """The next standard normal numbers of every image: float32 (B, 3, H, W)."""
+        """The next standard normal numbers of every image: float32 (B, C, h, w)."""
         out = torch.empty(len(self.generators), *self.shape)
         for row, generator in zip(out, self.generators, strict=True):
             torch.randn(self.shape, generator=generator, out=row)

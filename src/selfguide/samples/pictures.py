@@ -1,25 +1,27 @@
-"""The two pictures of a sample: an uncurated grid, and one row per condition."""
+"""Pictures of samples: an uncurated grid, one row per condition, one row per training step."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from selfguide.core.artifact import Array
 from selfguide.images.grid import grid, save_picture
-from selfguide.samples.conditions import Conditions
+from selfguide.signal.render import render
+from selfguide.signal.signal import Signal
 
 
-def save_grid(path: str | Path, images: Array, boxes: Array | None = None, columns: int = 12, rows: int = 8) -> None:
+def save_grid(path: str | Path, images: Array, outlines: Array | None = None, columns: int = 12, rows: int = 8) -> None:
     """The first images in order, uncurated.
 
     Args:
         path: PNG.
         images: uint8 (M, S, S, 3).
-        boxes: (M, O, 4), drawn over the images, or None.
+        outlines: boxes (M, O, 4), drawn over the images, or None.
         columns, rows: at most so many.
     """
     shown = slice(columns * rows)
-    save_picture(path, grid(np.asarray(images[shown]), columns, boxes=None if boxes is None else boxes[shown]))
+    save_picture(path, grid(np.asarray(images[shown]), columns, boxes=None if outlines is None else outlines[shown]))
 
 
 def save_rows(path: str | Path, images: Array, ids: Array, columns: int = 12, rows: int = 12) -> None:
@@ -47,34 +49,39 @@ def save_rows(path: str | Path, images: Array, ids: Array, columns: int = 12, ro
     save_picture(path, grid(shown.reshape(-1, side, side, 3), columns, rows=labels))
 
 
-def repeated(conditions: Conditions, rows: int, columns: int) -> Conditions:
-    """The conditions of `save_conditions`: the first `rows` distinct ones, each `columns` times."""
-    assert conditions.boxes is not None
-    flat = np.concatenate([each.reshape(len(conditions), -1) for each in (conditions.ids, conditions.boxes)], axis=1)
-    first = np.sort(np.unique(flat, axis=0, return_index=True)[1])[:rows]
-    return conditions.take(np.repeat(first, columns))
-
-
-def save_conditions(path: str | Path, images: Array, conditions: Conditions, columns: int) -> None:
-    """The paper's Fig. 6: a row per condition, its box white on black, then samples of it with the box drawn over them.
+def save_conditions(path: str | Path, images: Array, asked: Signal, columns: int) -> None:
+    """The paper's Fig. 6: a row per condition, its map white on black, then samples of it with the place outlined.
 
     Args:
         path: PNG.
-        images: uint8 (rows x columns, S, S, 3), of `repeated` conditions.
-        conditions: these.
+        images: uint8 (rows x columns, S, S, 3).
+        asked: what they were asked for, the same in each row.
         columns: samples a row.
     """
-    assert conditions.boxes is not None
     side, rows = images.shape[1], len(images) // columns
+    own = asked.take(np.arange(rows) * columns)
     sheet = np.zeros((rows, columns + 1, side, side, 3), np.uint8)
     sheet[:, 1:] = images.reshape(rows, columns, side, side, 3)
-    asked = conditions.take(np.arange(rows) * columns)
-    assert asked.boxes is not None
-    for tile, boxes in zip(sheet[:, 0], asked.boxes, strict=True):
-        for x0, y0, x1, y1 in boxes:
-            tile[y0:y1, x0:x1] = 255
-    outlines = np.zeros((rows, columns + 1, *asked.boxes.shape[1:]), np.int16)
-    outlines[:, 1:] = asked.boxes[:, None]
-    labels = [", ".join(str(number) for number in ids if number >= 0) or "none" for ids in asked.ids.reshape(rows, -1)]
-    flat = outlines.reshape(-1, *asked.boxes.shape[1:])
-    save_picture(path, grid(sheet.reshape(-1, side, side, 3), columns + 1, rows=labels, boxes=flat))
+    where = render(own, side).map
+    if where is not None:
+        sheet[:, 0] = (255 * where.amax(1)).round().byte().numpy()[..., None]
+    outlines = np.zeros((rows, columns + 1, 0, 4), np.int16)
+    drawn = own.outlines()
+    if drawn is not None:
+        outlines = np.zeros((rows, columns + 1, *drawn.shape[1:]), np.int16)
+        outlines[:, 1:] = drawn[:, None]
+    labels = [", ".join(str(number) for number in ids if number >= 0) or "none" for ids in own.ids.reshape(rows, -1)]
+    boxes = outlines.reshape(-1, *outlines.shape[2:])
+    save_picture(path, grid(sheet.reshape(-1, side, side, 3), columns + 1, rows=labels, boxes=boxes))
+
+
+def save_steps(path: str | Path, drawn: Mapping[int, Array]) -> None:
+    """A row for each training step: what the same conditions and noises become.
+
+    Args:
+        path: PNG.
+        drawn: step => uint8 (M, S, S, 3), as many for each.
+    """
+    columns = len(next(iter(drawn.values())))
+    images = np.concatenate(list(drawn.values()))
+    save_picture(path, grid(images, columns, rows=[f"step {step}" for step in drawn]))

@@ -14,10 +14,13 @@ from torch import Tensor
 from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
 
-#: Estimates the noise in x_t: (x_t float (B, 3, H, W), index i of its level) => eps float (B, 3, H, W).
+#: Estimates the noise in x_t: (x_t float (B, C, h, w), index i of its level) => eps float (B, C, h, w).
 EpsModel = Callable[[Tensor, int], Tensor]
 
-#: Estimates the clean image, with the same arguments: => x_0 float32 (B, 3, H, W).
+#: Lowest and highest number.
+Bounds = tuple[float, float] | None
+
+#: Estimates the clean image, with the same arguments: => x_0 float32 (B, C, h, w).
 Denoise = Callable[[Tensor, int], Tensor]
 
 
@@ -46,7 +49,7 @@ class Solver(ABC):
         """From level i to level i + 1; the last step, i = S - 1, lands on the clean image.
 
         Args:
-            x: state at level i, float32 (B, 3, H, W).
+            x: state at level i, float32 (B, C, h, w).
             i: 0..S - 1; called once each, in order.
             denoise: estimate of x_0.
             noise: the images' random streams.
@@ -58,19 +61,19 @@ class Solver(ABC):
         return self.num_steps
 
 
-def clean_model(model: EpsModel, levels: Levels, clip: bool, device: torch.device) -> Denoise:
-    """The estimate of x_0 behind a noise estimate, x_0 = (x - sigma eps) / alpha, clipped to [-1, 1] or not."""
+def clean_model(model: EpsModel, levels: Levels, bounds: Bounds, device: torch.device) -> Denoise:
+    """The estimate of x_0 behind a noise estimate, x_0 = (x - sigma eps) / alpha, clipped to bounds or not."""
     alpha, sigma = levels.alpha.float().to(device), levels.sigma.float().to(device)
 
     def denoise(x: Tensor, i: int) -> Tensor:
         x0 = (x - sigma[i] * model(x, i)) / alpha[i]
-        return x0.clamp(-1, 1) if clip else x0
+        return x0 if bounds is None else x0.clamp(*bounds)
 
     return denoise
 
 
 @torch.no_grad()
-def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, clip: bool) -> Tensor:
+def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, bounds: Bounds) -> Tensor:
     """Draw images: noise at the first level, a step per level, x_0 at the end.
 
     Nothing in the loop waits for the device.
@@ -80,13 +83,13 @@ def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, cl
         model: noise estimate.
         levels: the S noise levels.
         noise: the images' random streams; the first draw is the start.
-        clip: clip each estimate of x_0 to [-1, 1].
+        bounds: lowest and highest number of an estimate of x_0, which is clipped to them; None: it is not.
 
     Returns:
-        float32 (B, 3, H, W), about [-1, 1].
+        float32 (B, C, h, w).
     """
     x = noise.draw()
-    denoise = clean_model(model, levels, clip, x.device)
+    denoise = clean_model(model, levels, bounds, x.device)
     for i in range(len(levels)):
         x = solver.step(x, i, denoise, noise)
     return x

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,9 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from selfguide.annotations import annotate
+from selfguide.boxes.artifact import FoundBoxes
 from selfguide.clusters.artifact import Clusters
+from selfguide.core.config import read_yaml
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSet, ImageSplit
+from selfguide.signal.signal import Form
+from tests.conftest import ROOT
 
 PIXELS = np.zeros((5, 8, 8, 3), np.uint8)
 CLUSTER_IDS = np.array([0, 2, 2, 0, 2], np.int32)
@@ -23,18 +29,18 @@ def _images(labels, names, boxes=None) -> ImageSet:
 
 def test_none_is_the_null_condition_of_every_image():
     found = annotate.none(_images(None, None))
-    assert (found.ids == -1).all()
-    assert len(found.ids) == 5
+    assert (found.signal.ids == -1).all()
+    assert len(found.signal) == 5
     assert found.backbone is None
-    assert found.num_ids == 0
+    assert found.signal.form.num_ids == 0
 
 
 def test_ground_truth_counts_classes_that_no_training_image_shows():
     found = annotate.ground_truth_label(_images([0, 1, 1, -1, 0], ("cat", "dog", "eel")))
-    assert found.ids.tolist() == [0, 1, 1, -1, 0]
+    assert found.signal.ids.tolist() == [0, 1, 1, -1, 0]
     assert found.backbone is None
-    assert found.num_ids == 3
-    assert annotate.ground_truth_label(_images([0, 4, 1, 1, 0], None)).num_ids == 5
+    assert found.signal.form.num_ids == 3
+    assert annotate.ground_truth_label(_images([0, 4, 1, 1, 0], None)).signal.form.num_ids == 5
 
 
 @pytest.mark.parametrize("labels", [None, [-1] * 5])
@@ -46,15 +52,15 @@ def test_ground_truth_without_labels_is_an_error(labels):
 def test_self_labels_are_the_clusters():
     found = annotate.self_labeled(CLUSTERS)
     assert found.backbone == "abc"
-    assert np.array_equal(found.ids, CLUSTER_IDS)
-    assert found.num_ids == 3
-    assert found.boxes is None
+    assert np.array_equal(found.signal.ids, CLUSTER_IDS)
+    assert found.signal.form.num_ids == 3
+    assert found.signal.where is None
 
 
 def test_ground_truth_of_several_objects_is_the_set_of_their_classes():
     found = annotate.ground_truth_label(_images([[1, 1, 0], [2, -1, -1], [-1] * 3, [0, 0, 0], [2, 1, 1]], None))
-    assert found.ids.tolist() == [[0, 1], [2, -1], [-1, -1], [0, -1], [1, 2]]
-    assert found.num_ids == 3
+    assert found.signal.ids.tolist() == [[0, 1], [2, -1], [-1, -1], [0, -1], [1, 2]]
+    assert found.signal.form.num_ids == 3
 
 
 @given(arrays(np.int32, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.integers(-1, 4)))
@@ -69,11 +75,11 @@ def test_id_sets_are_the_sets(labels):
 def test_ground_truth_boxes_are_those_of_all_objects():
     boxes = [[[0, 0, 4, 4], [1, 1, 2, 2]]] + [[[0, 0, 0, 0]] * 2] * 4
     found = annotate.ground_truth_boxed(_images([[1, 0]] + [[-1, -1]] * 4, ("cat", "dog"), boxes))
-    assert found.boxes.tolist() == boxes
-    assert found.ids.tolist() == [[0, 1]] + [[-1, -1]] * 4
+    assert found.signal.where.tolist() == boxes
+    assert found.signal.ids.tolist() == [[0, 1]] + [[-1, -1]] * 4
     one = annotate.ground_truth_boxed(_images([1, 0, 0, 0, 0], ("cat", "dog"), [[0, 0, 4, 4]] * 5))
-    assert one.boxes.shape == (5, 1, 4)
-    assert one.ids.tolist() == [1, 0, 0, 0, 0]
+    assert one.signal.where.shape == (5, 1, 4)
+    assert one.signal.ids.tolist() == [1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("boxes", [None, [[0, 0, 0, 0]] * 5])
@@ -84,8 +90,14 @@ def test_ground_truth_without_boxes_is_an_error(boxes):
 
 def test_self_boxes_go_with_the_clusters_and_need_as_many():
     boxes = np.arange(20, dtype=np.int16).reshape(5, 4)
-    found = annotate.self_boxed(CLUSTERS, boxes)
-    assert np.array_equal(found.boxes[:, 0], boxes)
-    assert (found.ids.tolist(), found.num_ids, found.backbone) == (CLUSTER_IDS.tolist(), 3, "abc")
+
+    def found_boxes(boxes: np.ndarray) -> FoundBoxes:
+        section = read_yaml(ROOT / "params.yaml")["boxes"]
+        return FoundBoxes(boxes, boxes, np.zeros(len(boxes), bool), 32, "lost", section)
+
+    found = annotate.self_boxed(CLUSTERS, found_boxes(boxes), Path("backbone"))
+    assert np.array_equal(found.signal.where[:, 0], boxes)
+    assert found.signal.form == Form(3, "boxes", 32, 1)
+    assert (found.signal.ids.tolist(), found.backbone) == (CLUSTER_IDS.tolist(), "abc")
     with pytest.raises(UserError, match="data/boxes: 4 boxes, data/clusters has 5 ids"):
-        annotate.self_boxed(CLUSTERS, boxes[:4])
+        annotate.self_boxed(CLUSTERS, found_boxes(boxes[:4]), Path("backbone"))

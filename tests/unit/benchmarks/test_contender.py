@@ -9,6 +9,7 @@ from contender import NUM_STEPS, make
 from selfguide.core.pixels import to_float
 from selfguide.denoiser.schedule import add_noise
 from selfguide.samples.levels import time_steps
+from selfguide.signal.condition import BatchCondition
 
 B, SIZE, K = 4, 16, 7
 
@@ -27,7 +28,7 @@ LABELS = torch.tensor([0, 3, 6, 3])
 
 
 def test_the_network_has_the_papers_shape():
-    config = make(64, 32, 100, 2).config
+    config = make(64, 32, 100, 2).config.network
     assert config.attention_resolutions == (8,)
     assert (config.time_width, config.guidance_width, config.num_heads, config.num_blocks) == (256, 128, 8, 2)
     assert config.channel_multipliers == (1, 2, 4)
@@ -40,10 +41,10 @@ def test_training_steps_are_adamw_and_ema_on_the_plain_loss():
     average = [p.detach().clone() for p in plain.network.parameters()]
     for step in range(2):
         loss = c.train_step(IMAGES, LABELS)
-        plain.batches.pixels, plain.batches.ids = IMAGES, LABELS
+        plain.batches.stored.tensor, plain.batches.conditions.ids.tensor = IMAGES, LABELS
         batch = plain.batches(step)
         noisy = add_noise(batch.x0, batch.eps, plain.module.abar[batch.t])
-        expected = F.mse_loss(plain.network(noisy, batch.t, batch.ids), batch.eps)
+        expected = F.mse_loss(plain.network(noisy, batch.t, batch.c), batch.eps)
         optimizer.zero_grad()
         expected.backward()
         optimizer.step()
@@ -69,7 +70,7 @@ def test_a_sampling_step_is_guided_ddim(i):
     steps = time_steps(1000, NUM_STEPS)
     t = torch.full((B,), steps[i])
     with torch.no_grad():
-        null, cond = (c.network(x, t, ids).double() for ids in (torch.full_like(LABELS, -1), LABELS))
+        null, cond = (c.network(x, t, BatchCondition(ids)).double() for ids in (torch.full_like(LABELS, -1), LABELS))
     exact = x.double()
     now = c.module.abar[steps[i]].double()
     then = c.module.abar[steps[i + 1]].double() if i + 1 < NUM_STEPS else torch.ones(()).double()

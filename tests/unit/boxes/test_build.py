@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from selfguide.images.artifact import ImageSet, ImageSplit
 from selfguide.images.build import build
 from selfguide.params import load_params
 from stages import boxes as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, reseal
 from tests.unit.boxes.conftest import boxes_config
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3), dtype=np.uint8)
@@ -125,9 +126,11 @@ def test_missing_and_damaged_boxes_name_the_stage(scratch_root):
         FoundBoxes.load("none")
     found_boxes().save("boxes")
     np.save("boxes/fallback.npy", np.zeros(3, bool))
-    with pytest.raises(
-        UserError, match=r"expected bool \(2\), found bool \(3,\).*run `dvc repro boxes` with guidance self_boxed"
-    ):
+    remedy = "run `dvc repro boxes` with guidance self_boxed"
+    with pytest.raises(UserError, match=rf"boxes/fallback\.npy: .* changed after it was written; {remedy}"):
+        FoundBoxes.load("boxes")
+    reseal(Path("boxes"))
+    with pytest.raises(UserError, match=rf"fallback: expected shape \(2,\), found \(3,\); {remedy}"):
         FoundBoxes.load("boxes")
 
 

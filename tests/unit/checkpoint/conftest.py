@@ -8,24 +8,29 @@ import pytest
 
 from selfguide.annotations.artifact import Annotation
 from selfguide.checkpoint.config import CheckpointConfig
-from selfguide.checkpoint.make import make_checkpoint
+from selfguide.checkpoint.make import Score, make_checkpoint
 from selfguide.condition.make import make_condition
-from selfguide.core.config import parse, read_yaml
+from selfguide.core.config import parse
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.denoiser.train import train
-from selfguide.metrics.config import MetricsConfig
 from selfguide.samples.config import SamplesConfig
-from tests.conftest import ROOT, tiny_denoiser
+from tests.conftest import PRESETS, encoded, signal, tiny_denoiser
 
-CONDITION = make_condition(Annotation("self_labeled", np.arange(30, dtype=np.int32) % 3, 3), 0.0, 0)
-TINY = read_yaml(ROOT / "presets/tiny.yaml")
+CONDITION = make_condition(Annotation("self_labeled", signal(np.arange(30) % 3)), 0.0, 0)
+TINY = PRESETS.values("tiny")
 
 
-def choose_from(model: Path, samples: dict[str, Any] | None = None, out: str = "chosen", **changes: Any) -> Denoiser:
+def no_score(images: np.ndarray) -> None:
+    raise AssertionError("nothing is to be scored")
+
+
+def choose_from(
+    model: Path, samples: dict[str, Any] | None = None, out: str = "chosen", score: Score = no_score, **changes: Any
+) -> Denoiser:
     config = parse(CheckpointConfig, {**TINY["checkpoint"], **changes}, "checkpoint")
     sampling = parse(SamplesConfig, {**TINY["samples"], **(samples or {})}, "samples")
-    metrics = parse(MetricsConfig, TINY["metrics"], "metrics")
-    make_checkpoint(model, CONDITION, Path("reference"), config, sampling, metrics, 0, model.parent / out)
+    picture = model.parent / "snapshots.png"
+    make_checkpoint(model, CONDITION, config, sampling, 0, score, model.parent / out, picture)
     return Denoiser.load(model.parent / out)
 
 
@@ -33,5 +38,5 @@ def choose_from(model: Path, samples: dict[str, Any] | None = None, out: str = "
 def model(scratch_root: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype(np.uint8)
     config = tiny_denoiser(max_steps=12, snapshot_every_steps=5)
-    train(pixels, CONDITION, config, 0, scratch_root / "model", scratch_root / "curve.csv", "digest")
+    train(encoded(pixels), CONDITION, config, 0, scratch_root / "model", scratch_root / "curve.csv")
     return scratch_root / "model"

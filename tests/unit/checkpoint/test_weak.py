@@ -2,13 +2,15 @@ import json
 
 import pytest
 
-from selfguide.checkpoint import choose as module
+from selfguide.checkpoint import make as module
 from selfguide.checkpoint.weak import find_weak
 from selfguide.core.digest import digest_all, digest_file
 from selfguide.core.errors import UserError
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.params import load_params
-from tests.conftest import ROOT, reseal
+from selfguide.signal.signal import Form
+from selfguide.space.pixels import Pixels
+from tests.conftest import PRESETS, tiny_denoiser
 from tests.unit.checkpoint.conftest import choose_from
 from tests.unit.samples.conftest import write_model
 
@@ -48,19 +50,20 @@ def test_another_denoiser_by_its_folder(model, scratch_root):
         find_weak("nowhere", final)
 
 
-OTHER = {"num_ids": 4, "schedule": "linear", "num_timesteps": 50, "prediction": "eps", "image_size": 32,
-         "guidance": "none"}  # fmt: skip
+WIDE = tiny_denoiser(attention_resolutions=[8]).network
+OTHER = {
+    "num_ids": {"form": Form(4)}, "schedule": {"schedule": "linear"}, "num_timesteps": {"num_timesteps": 50},
+    "prediction": {"prediction": "eps"}, "image_size": {"space": Pixels(32), "network": WIDE},
+    "guidance": {"guidance": "none"}, "where": {"form": Form(3, "boxes", 16, 1), "guidance": "self_labeled"},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "value"), OTHER.items())
-def test_a_model_of_something_else_is_refused(scratch_root, key, value):
+@pytest.mark.parametrize("key", OTHER)
+def test_a_model_of_something_else_is_refused(scratch_root, key):
     final, other = write_model(scratch_root / "model"), write_model(scratch_root / "other")
     assert find_weak(str(other.folder), final) == other
-    meta = json.loads((other.folder / "meta.json").read_text())
-    (meta["network"] if key in meta["network"] else meta)[key] = value
-    (other.folder / "meta.json").write_text(json.dumps(meta))
-    reseal(other.folder)
-    with pytest.raises(UserError, match=f"checkpoint.weak_model: .*other has {key} {value}, expected "):
+    other = write_model(scratch_root / "other", **OTHER[key])
+    with pytest.raises(UserError, match=f"checkpoint.weak_model: .*other has {key} .*, expected "):
         find_weak(str(other.folder), final)
 
 
@@ -76,13 +79,13 @@ def test_a_step_without_snapshot_lists_those_that_there_are(model, scratch_root)
 def test_the_best_is_sought_among_later_snapshots_guided_by_the_weak_one(model, monkeypatch):
     seen, fill = [], module.fill_samples
 
-    def fill_samples(denoiser, conditions, w, seed, config, description, **named):
-        seen.append((denoiser.step, named["weak"].step, config.guiding))
-        return fill(denoiser, conditions, w, seed, config, description, **named)
+    def fill_samples(drawing, *rest):
+        seen.append((drawing.denoiser.step, drawing.weak.step, drawing.config.guiding))
+        return fill(drawing, *rest)
 
     monkeypatch.setattr(module, "fill_samples", fill_samples)
-    monkeypatch.setattr(module, "evaluate", lambda *_: {"fid": float(len(seen))})
-    chosen = choose_from(model, choice="best", metric="fid", weak_model=5, samples={"guiding": "weak_model"})
+    guided = {"weak_model": 5, "samples": {"guiding": "weak_model"}}
+    chosen = choose_from(model, choice="best", metric="fid", score=lambda _: {"fid": float(len(seen))}, **guided)
     assert seen == [(10, 5, "weak_model"), (12, 5, "weak_model")]
     assert (chosen.step, chosen.weak().step) == (10, 5)
 
@@ -90,17 +93,13 @@ def test_the_best_is_sought_among_later_snapshots_guided_by_the_weak_one(model, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"guiding: null_condition": "guiding: weak_model"}, "samples.guiding: weak_model needs checkpoint.weak_model"),
-        ({"weak_model: ": "weak_model: 5"}, "weak_model: step 5 has no snapshot; .*snapshot_every_steps = null"),
-        ({"weak_model: ": "weak_model: 5", "snapshot_every_steps:": "snapshot_every_steps: 4"}, "= 4 below"),
-        ({"weak_model: ": "weak_model: 20", "snapshot_every_steps:": "snapshot_every_steps: 5"}, "steps = 20"),
+        (["samples.guiding=weak_model"], "samples.guiding: weak_model needs checkpoint.weak_model"),
+        (["checkpoint.weak_model=5"], "weak_model: step 5 has no snapshot; .*snapshot_every_steps = null"),
+        (["checkpoint.weak_model=5", "denoiser.snapshot_every_steps=4"], "= 4 below"),
+        (["checkpoint.weak_model=20", "denoiser.snapshot_every_steps=5"], "steps = 20"),
     ],
 )
 def test_what_cannot_work_stops_before_training(tmp_path, changes, message):
-    text = (ROOT / "presets/tiny.yaml").read_text()
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text(PRESETS.text("tiny"))
     with pytest.raises(UserError, match=message):
-        load_params(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml", changes)

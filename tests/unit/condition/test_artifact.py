@@ -5,10 +5,11 @@ from selfguide.annotations.artifact import Annotation
 from selfguide.condition.artifact import Condition
 from selfguide.condition.make import make_condition
 from selfguide.core.errors import UserError
+from tests.conftest import signal
 
 
 def _annotation() -> Annotation:
-    return Annotation("self_labeled", np.arange(10, dtype=np.int32) % 3, num_ids=3)
+    return Annotation("self_labeled", signal(np.arange(10) % 3))
 
 
 def test_round_trip_and_equal_bytes(tmp_path):
@@ -16,9 +17,9 @@ def test_round_trip_and_equal_bytes(tmp_path):
     condition.save(tmp_path / "a")
     condition.save(tmp_path / "b")
     loaded = Condition.load(tmp_path / "a")
-    assert np.array_equal(loaded.ids, condition.ids)
+    assert np.array_equal(loaded.signal.ids, condition.signal.ids)
     assert loaded.corrupted.sum() == 5
-    assert (loaded.guidance, loaded.num_ids, loaded.corruption) == ("self_labeled", 3, 0.5)
+    assert (loaded.guidance, loaded.signal.form.num_ids, loaded.corruption) == ("self_labeled", 3, 0.5)
     assert (tmp_path / "a/meta.json").read_bytes() == (tmp_path / "b/meta.json").read_bytes()
 
 
@@ -27,24 +28,24 @@ def test_ids_and_boxes_of_an_image_stay_together(tmp_path, num_boxes):
     numbers = np.arange(50, dtype=np.int32)
     boxes = np.broadcast_to(numbers[:, None, None], (50, num_boxes, 4)).astype(np.int16)
     several = np.stack([numbers, np.full(50, -1, np.int32)], axis=1)
-    Annotation("ground_truth_boxed", several, 50, boxes=boxes).save(tmp_path / "a")
+    Annotation("ground_truth_boxed", signal(several, 50, boxes, 50)).save(tmp_path / "a")
     make_condition(Annotation.load(tmp_path / "a"), 0.5, seed=1).save(tmp_path / "c")
-    found = Condition.load(tmp_path / "c")
+    found = Condition.load(tmp_path / "c").signal
     assert found.ids.shape == (50, 2)
-    assert found.boxes.shape == (50, num_boxes, 4)
+    assert found.where.shape == (50, num_boxes, 4)
     assert (found.ids[:, 0] != numbers).any()
-    assert (found.boxes == found.ids[:, :1, None]).all()
-    assert make_condition(_annotation(), 0.5, seed=1).boxes is None
+    assert (found.where == found.ids[:, :1, None]).all()
+    assert make_condition(_annotation(), 0.5, seed=1).signal.where is None
 
 
 def test_annotation_round_trip_keeps_names(tmp_path):
-    Annotation("ground_truth_label", np.zeros(2, np.int32), 1, ("cat",)).save(tmp_path / "ground_truth_label")
+    Annotation("ground_truth_label", signal([0, 0], 1), ("cat",)).save(tmp_path / "ground_truth_label")
     assert Annotation.load(tmp_path / "ground_truth_label").names == ("cat",)
 
 
 @pytest.mark.parametrize("backbone", [None, "abc"])
 def test_the_backbone_behind_the_ids_is_carried_along(tmp_path, backbone):
-    Annotation("self_labeled", np.arange(10, dtype=np.int32) % 3, 3, backbone=backbone).save(tmp_path / "a")
+    Annotation("self_labeled", signal(np.arange(10) % 3), backbone=backbone).save(tmp_path / "a")
     make_condition(Annotation.load(tmp_path / "a"), 0.5, seed=1).save(tmp_path / "c")
     assert Condition.load(tmp_path / "c").backbone == backbone
 

@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -11,8 +10,6 @@ from selfguide.core.config import FilePath, StrictModel, parse, read_yaml
 from selfguide.core.errors import UserError
 from selfguide.params import load_params
 from tests.conftest import ROOT
-
-SHIPPED = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
 
 #: (text in params.yaml, what it becomes, words of the error)
 WRONG = [
@@ -37,11 +34,11 @@ WRONG = [
     ("  max_steps:", "  max_step:", ["denoiser.max_step: unknown key; did you mean 'max_steps'", "max_steps: missing"]),
     ("  horizontal_flip: false", "  horizontal_flip: 0", ["denoiser.horizontal_flip: should be a valid boolean"]),
     (
-        "  channel_multipliers:\n  - 1",
-        "  channel_multipliers:\n  - 0",
-        ["denoiser.channel_multipliers[0]", "greater than"],
+        "    channel_multipliers:\n    - 1",
+        "    channel_multipliers:\n    - 0",
+        ["denoiser.network.channel_multipliers[0]", "greater than"],
     ),
-    ("  num_heads: {num_heads}", "  num_heads: 7", ["denoiser.num_heads: 7 does not divide"]),
+    ("    num_heads: {num_heads}", "    num_heads: 7", ["denoiser.network.num_heads: 7 does not divide"]),
     ("  ema_decay:", "  ema_decay: 1.0 #", ["denoiser.ema_decay: should be less than 1"]),
     ("  sampler: ddim", "  sampler: dimm", ["samples.sampler", "did you mean 'ddim'"]),
     ("  nearest_k: 3", "  nearest_k: 1000", ["samples.num_images: expected at least 1001 images", "nearest_k 1000"]),
@@ -51,9 +48,17 @@ WRONG = [
     # What no run could use is told with the largest value, and not by memory that is not there.
     ("  num_train: {num_train}", "  num_train: 1000000000000", ["images.num_train: ", "equal to 1000000000, found"]),
     ("  max_steps:", "  max_steps: 10000000000000000000 #", ["denoiser.max_steps: ", "equal to 1000000000, found"]),
-    ("  num_blocks: ", "  num_blocks: 100000 #", ["denoiser.num_blocks: ", "less than or equal to 64, found 100000"]),
-    ("  base_channels: ", "  base_channels: 1000000000 #", ["denoiser.base_channels: ", "equal to 1024"]),
-    ("  channel_multipliers:\n  - 1", "  channel_multipliers:\n  - 1000000000", ["multipliers[0]: ", "equal to 64"]),
+    (
+        "    num_blocks: ",
+        "    num_blocks: 100000 #",
+        ["denoiser.network.num_blocks: ", "less than or equal to 64, found 100000"],
+    ),
+    ("    base_channels: ", "    base_channels: 1000000000 #", ["denoiser.network.base_channels: ", "equal to 1024"]),
+    (
+        "    channel_multipliers:\n    - 1",
+        "    channel_multipliers:\n    - 1000000000",
+        ["multipliers[0]: ", "equal to 64"],
+    ),
     ("  num_timesteps: ", "  num_timesteps: 1000000000000 #", ["denoiser.num_timesteps: ", "equal to 100000"]),
     ("  num_seeds: ", "  num_seeds: 1000000000000 #", ["samples.num_seeds: ", "equal to 1000"]),
     ("  batch_size: 100 ", "  batch_size: 1000000000000000 #", ["samples.batch_size: expected auto or 1 to 1000000"]),
@@ -72,14 +77,9 @@ def _values(text: str) -> dict[str, str]:
     params = load_params(ROOT / "params.yaml")
     return {
         "k": str(params.k), "w": str(params.w), "corruption": str(params.corruption), "seed": str(params.seed),
-        "size": str(params.images.size), "num_heads": str(params.denoiser.num_heads),
+        "size": str(params.images.size), "num_heads": str(params.denoiser.network.num_heads),
         "num_train": str(params.images.num_train),
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.name)
-def test_every_shipped_file_parses(path: Path):
-    assert load_params(path).k >= 1
 
 
 @pytest.mark.parametrize(("old", "new", "words"), WRONG, ids=[new.strip() for _, new, _ in WRONG])
@@ -165,7 +165,7 @@ class Example(StrictModel):
         # nor has a list of which an item is wrong.
         ({"number_or_path": 1, "sets": [1, [2, "x"]]}, ['sets[1][1]: should be a valid integer, found "x"']),
         ({"number_or_path": 1, "sets": []}, ["sets: should have at least 1 item, not 0, found []"]),
-        ({"number_or_path": 1, "sets": [1], "a\nb": 1}, ['"a\\nb": unknown key']),
+        ({"number_or_path": 1, "sets": [1], "a\nb": 1}, [r"a\nb: unknown key"]),
     ],
 )
 def test_a_problem_is_one_line_at_the_key_where_it_lies(values, lines):

@@ -3,13 +3,13 @@ import torch
 import torch.nn.functional as F
 
 from selfguide.denoiser.cross_attention import ConditionTokens
-from tests.unit.denoiser.test_registry import TINY, awake
+from selfguide.signal.condition import BatchCondition
+from tests.unit.denoiser.test_registry import awake
 
-CONFIG = {**TINY, "variant": "cross_attention"}
 X, T, C = (
     torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)),
     torch.tensor([0, 5, 999]),
-    torch.tensor([-1, 0, 4]),
+    BatchCondition(torch.tensor([-1, 0, 4])),
 )
 
 
@@ -22,17 +22,17 @@ def test_tokens_are_one_linear_layer_on_multi_hot_vectors():
 
 @pytest.mark.parametrize("which", ["time_tokens", "condition_tokens"])
 def test_tokens_alone_carry_time_and_condition_to_the_image(which):
-    network = awake(CONFIG)
+    network = awake(variant="cross_attention")
     torch.nn.init.zeros_(network.film.weight)  # closes the way that `concat` has
     out = network(X, T, C)
-    times, ids = (T.flip(0), C) if which == "time_tokens" else (T, C.flip(0))
-    changed = network(X, times, ids)
+    times, c = (T.flip(0), C) if which == "time_tokens" else (T, BatchCondition(C.ids.flip(0)))
+    changed = network(X, times, c)
     assert not torch.allclose(out[0], changed[0], atol=1e-3)
     assert torch.allclose(out[1], changed[1], atol=1e-5)
 
 
 def test_context_reaches_every_attention_layer_and_no_other_place():
-    network = awake(CONFIG)
+    network = awake(variant="cross_attention")
     out = network(X, T, C)
     start = 0
     assert len(network.context_widths) == 4  # encoder 1, middle 1, decoder 2
@@ -51,7 +51,7 @@ def test_context_reaches_every_attention_layer_and_no_other_place():
 
 
 def test_what_depends_on_an_image_alone_is_computed_once():
-    network = awake(CONFIG)
+    network = awake(variant="cross_attention")
     calls = []
     network.condition_tokens.register_forward_hook(lambda *_: calls.append("condition"))
     network.time_tokens.register_forward_hook(lambda *_: calls.append("time"))

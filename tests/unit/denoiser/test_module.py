@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from selfguide.condition.mask import box_masks
 from selfguide.core.pixels import to_float
 from selfguide.denoiser.batches import Batches
 from selfguide.denoiser.module import DenoiserModule
-from selfguide.denoiser.registry import DENOISERS, NETWORK_KEYS, build
-from tests.conftest import tiny_denoiser
+from selfguide.denoiser.registry import DENOISERS, build
+from selfguide.signal.condition import BatchCondition
+from selfguide.signal.render import box_masks, render
+from tests.conftest import encoded, signal, tiny_denoiser
 
 SIDE, WIDTH = 16, 6
 #: Every picture is a white square on black, one for each place; its box says where.
@@ -24,18 +25,13 @@ def _module(variant: str = "concat", boxes: bool = True, ids: np.ndarray = IDS, 
     settings = {"variant": variant, "base_channels": 32, "batch_size": 16, "num_timesteps": 100, "schedule": "cosine",
                 **changes}  # fmt: skip
     config = tiny_denoiser(prediction="v", condition_drop_prob=0.1, **settings)
-    shape = {key: getattr(config, key) for key in NETWORK_KEYS}
-    network = build({"variant": variant, "image_size": SIDE, "num_ids": 3, "mask_channels": int(boxes), **shape})
-    return DenoiserModule(network, config, PIXELS, ids, 0, BOXES if boxes else None)
+    network = build(config.network, side=SIDE, channels=3, num_ids=3, map_channels=int(boxes))
+    guided = signal(ids, 3, BOXES if boxes else None, SIDE)
+    return DenoiserModule(network, config, encoded(PIXELS), guided, 0)
 
 
 def _batches(module: DenoiserModule) -> Batches:
-    c = module.config
-    return Batches(
-        module.pixels, module.ids, batch_size=c.batch_size, num_timesteps=c.num_timesteps,
-        drop_prob=c.condition_drop_prob, flip=False, seed=0, rank=0, world_size=1, device=torch.device("cpu"),
-        boxes=module.boxes,
-    )  # fmt: skip
+    return Batches(module.images, module.signal, module.config, 0, torch.device("cpu"))
 
 
 def _trained(module: DenoiserModule, steps: int) -> DenoiserModule:
@@ -53,8 +49,8 @@ def _errors(module: DenoiserModule, t: int) -> tuple[float, float]:
     x0, abar = to_float(torch.from_numpy(PIXELS)), module.abar[t]
     xt = abar.sqrt() * x0 + (1 - abar).sqrt() * torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
     null = torch.full((len(x0),), -1)
-    mask = None if module.boxes is None else box_masks(torch.from_numpy(BOXES), SIDE)
-    v = module.network.eval()(xt, torch.full_like(null, t), null, mask)
+    c = BatchCondition(null, render(module.signal, SIDE).map)
+    v = module.network.eval()(xt, torch.full_like(null, t), c)
     found = abar.sqrt() * xt - (1 - abar).sqrt() * v
     # All pictures are known and equally likely: the best estimate is their mean under the posterior.
     distance = (xt[:, None] - abar.sqrt() * x0).square().flatten(2).sum(2) / (2 * (1 - abar))

@@ -14,23 +14,24 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file, save_file
 
+import selfguide
 from selfguide.annotations.artifact import Annotation
+from selfguide.condition.artifact import Condition
 from selfguide.condition.make import make_condition
 from selfguide.core.errors import UserError
-from selfguide.denoiser import build
 from selfguide.denoiser.artifact import Denoiser, copy_denoiser
 from selfguide.denoiser.registry import DENOISERS
 from selfguide.denoiser.train import train
-from selfguide.samples.preview import Preview
-from tests.conftest import ROOT, reseal, tiny_denoiser
+from selfguide.signal.condition import BatchCondition
+from tests.conftest import ROOT, encoded, reseal, signal, tiny_denoiser
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype(np.uint8)
-CONDITION = make_condition(Annotation("self_labeled", np.arange(30, dtype=np.int32) % 3, 3), 0.0, 0)
+CONDITION = make_condition(Annotation("self_labeled", signal(np.arange(30) % 3)), 0.0, 0)
 
 
 def _train(root: Path, name: str, callbacks=(), **changes) -> Path:
     out = root / name
-    train(PIXELS, CONDITION, tiny_denoiser(**changes), 0, out, root / f"{name}.csv", "digest", callbacks)
+    train(encoded(PIXELS), CONDITION, tiny_denoiser(**changes), 0, out, root / f"{name}.csv", callbacks)
     return out
 
 
@@ -52,7 +53,7 @@ def test_equal_inputs_give_equal_bytes_and_a_curve(scratch_root):
 def test_training_learns(scratch_root):
     flat = np.broadcast_to(PIXELS[:1], PIXELS.shape)  # one image: something that can be learnt whole
     config = tiny_denoiser(max_steps=150, learning_rate=3e-3, base_channels=32)
-    train(flat, CONDITION, config, 0, scratch_root / "a", scratch_root / "a.csv", "digest")
+    train(encoded(flat), CONDITION, config, 0, scratch_root / "a", scratch_root / "a.csv")
     losses = [float(r.split(",")[2]) for r in (scratch_root / "a.csv").read_text().splitlines()[1:]]
     assert np.mean(losses[-3:]) < 0.5 * losses[0]
 
@@ -61,7 +62,7 @@ class _Stop(Exception):
     pass
 
 
-class _StopAt(Preview):
+class _StopAt(pl.Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
@@ -83,7 +84,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(scratch_root, step):
 def test_a_run_killed_between_its_last_step_and_its_output_only_writes(scratch_root, monkeypatch):
     whole = _train(scratch_root, "whole")
 
-    def stop(*_):
+    def stop(*_, **__):
         raise _Stop
 
     with monkeypatch.context() as patch:
@@ -105,10 +106,7 @@ def test_a_changed_configuration_never_resumes_the_old_state(scratch_root):
 
 
 def test_nan_stops_with_an_error_and_keeps_the_last_good_state(scratch_root):
-    class Poison(Preview):
-        def __init__(self) -> None:
-            pass
-
+    class Poison(pl.Callback):
         def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
             if trainer.global_step == 12:
                 next(module.network.parameters()).data.fill_(float("nan"))
@@ -138,13 +136,6 @@ def test_nan_before_the_first_state_promises_none(scratch_root):
         assert not list(scratch_root.glob(".scratch/denoiser/*/last.ckpt"))
 
 
-def test_a_preview_that_is_no_number_is_told_and_left_out(scratch_root, monkeypatch, caplog):
-    monkeypatch.setattr("selfguide.samples.preview.solve", lambda *args, **_: torch.full((64, 3, 16, 16), torch.nan))
-    shown = _train(scratch_root, "a", [Preview(CONDITION, 10, w=2.0, num_steps=2)])
-    assert "denoiser: no preview at step 10: samples: NaN or infinity in 64 of 64 images" in caplog.text
-    assert _same(shown, _train(scratch_root, "b"))
-
-
 def test_snapshots_and_choosing_one(scratch_root):
     out = _train(scratch_root, "a", snapshot_every_steps=8)
     denoiser = Denoiser.load(out)
@@ -158,8 +149,7 @@ def test_snapshots_and_choosing_one(scratch_root):
 
 
 def test_optional_parts_run(scratch_root):
-    preview = Preview(CONDITION, 10, w=2.0, num_steps=2, columns=2)
-    _train(scratch_root, "a", [preview], gradient_clip=1.0, precision="bf16-mixed", dropout=0.1, max_steps=12,
+    _train(scratch_root, "a", gradient_clip=1.0, precision="bf16-mixed", dropout=0.1, max_steps=12,
            horizontal_flip=True)  # fmt: skip
 
 
@@ -186,12 +176,12 @@ def test_activation_checkpointing_gives_the_same_bytes_and_keeps_less(scratch_ro
     def kept(network: torch.nn.Module) -> int:
         sizes: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.nbytes) or t, lambda t: t):
-            network(torch.zeros(2, 3, 16, 16), torch.zeros(2).long(), torch.zeros(2).long())
+            network(torch.zeros(2, 3, 16, 16), torch.zeros(2).long(), BatchCondition(torch.zeros(2).long()))
         return sum(sizes)
 
-    network = build({**Denoiser.load(scratch_root / "a").network})
+    network = Denoiser.load(scratch_root / "a").build("raw")
     everything = kept(network)
-    network.activation_checkpointing = True
+    network.checkpoint_activations(True)
     assert kept(network) < 0.7 * everything
 
 
@@ -219,7 +209,7 @@ def test_compile_is_asked_for_once_before_the_first_step(scratch_root, monkeypat
 
 def test_sizes_that_do_not_fit(scratch_root):
     with pytest.raises(UserError, match="data/condition: 30 ids, data/images has 29 images"):
-        train(PIXELS[:29], CONDITION, tiny_denoiser(), 0, scratch_root / "a", scratch_root / "c.csv", "d")
+        train(encoded(PIXELS[:29]), CONDITION, tiny_denoiser(), 0, scratch_root / "a", scratch_root / "c.csv")
 
 
 def test_damaged_weights_name_the_file(scratch_root):
@@ -311,17 +301,24 @@ def test_a_whole_state_with_its_snapshot_is_gone_on_from(scratch_root, caplog):
 
 
 def test_ids_beyond_the_end_are_not_trained_on(scratch_root):
-    condition = dataclasses.replace(CONDITION, ids=np.full(30, CONDITION.num_ids, np.int32))
+    condition = dataclasses.replace(CONDITION, signal=signal(np.full(30, 3)))
     with pytest.raises(UserError, match=r"data/condition: expected ids from -1 \(none\) to 2, found 3 of image 0"):
-        train(PIXELS, condition, tiny_denoiser(), 0, scratch_root / "a", scratch_root / "c.csv", "d")
+        train(encoded(PIXELS), condition, tiny_denoiser(), 0, scratch_root / "a", scratch_root / "c.csv")
 
 
 BOXES = np.random.default_rng(1).integers(0, 17, (30, 2, 4)).astype(np.int16)
-BOXED = dataclasses.replace(CONDITION, guidance="self_boxed", boxes=BOXES)
+IDS = CONDITION.signal.ids
+
+
+def _boxed(boxes: np.ndarray, side: int = 16) -> Condition:
+    return dataclasses.replace(CONDITION, guidance="self_boxed", signal=signal(IDS, 3, boxes, side))
+
+
+BOXED = _boxed(BOXES)
 
 
 def _train_boxed(root: Path, name: str, callbacks=(), condition=BOXED, **changes) -> Path:
-    train(PIXELS, condition, tiny_denoiser(**changes), 0, root / name, root / f"{name}.csv", "digest", callbacks)
+    train(encoded(PIXELS), condition, tiny_denoiser(**changes), 0, root / name, root / f"{name}.csv", callbacks)
     return root / name
 
 
@@ -330,23 +327,28 @@ def test_boxes_give_the_network_a_mask_channel(scratch_root, variant):
     changes = {"variant": variant, "precision": "bf16-mixed", "gradient_accumulation": 2, "horizontal_flip": True}
     whole = _train_boxed(scratch_root, "whole", **changes)
     denoiser = Denoiser.load(whole)
-    assert (denoiser.network["mask_channels"], denoiser.network["variant"]) == (1, variant)
-    assert denoiser.build("raw").stem.in_channels == 4 * denoiser.network["patch_size"] ** 2
+    assert (denoiser.task.form.where, denoiser.task.form.channels, denoiser.network.variant) == ("boxes", 1, variant)
+    assert denoiser.build("raw").stem.in_channels == 4 * denoiser.network.patch_size**2
     with pytest.raises(_Stop):
         _train_boxed(scratch_root, "parts", [_StopAt(7)], **changes)
     assert _same(whole, _train_boxed(scratch_root, "parts", **changes))
-    moved = dataclasses.replace(BOXED, boxes=np.roll(BOXES, 1, axis=0))
+    moved = _boxed(np.roll(BOXES, 1, axis=0))
     assert not _same(whole, _train_boxed(scratch_root, "moved", condition=moved, **changes))
 
 
 def test_a_model_without_masks_says_nothing_of_them(scratch_root):
     out = _train(scratch_root, "a", max_steps=12)
-    assert "mask_channels" not in json.loads((out / "meta.json").read_text())["network"]
-    assert Denoiser.load(out).network["mask_channels"] == 0
+    assert json.loads((out / "meta.json").read_text())["form"] == {
+        "num_ids": 3,
+        "where": None,
+        "side": 0,
+        "channels": 0,
+    }
+    assert Denoiser.load(out).build("ema").map_channels == 0
 
 
 def test_sets_of_one_id_train_the_same_network(scratch_root):
-    padded = dataclasses.replace(CONDITION, ids=np.stack([CONDITION.ids, np.full(30, -1, np.int32)], 1))
+    padded = dataclasses.replace(CONDITION, signal=signal(np.stack([IDS, np.full(30, -1)], 1)))
     one, sets = (_train_boxed(scratch_root, n, condition=c) for n, c in (("one", CONDITION), ("sets", padded)))
     for name, tensor in _weights_of(one).items():
         torch.testing.assert_close(_weights_of(sets)[name], tensor, rtol=1e-3, atol=2e-4)
@@ -355,12 +357,44 @@ def test_sets_of_one_id_train_the_same_network(scratch_root):
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        (BOXES[:29], r"boxes of shape \(29, 2, 4\), expected \(30, objects, 4\)"),
-        (BOXES[:, 0], r"boxes of shape \(30, 4\), expected \(30, objects, 4\)"),
-        (2 * BOXES, r"boxes of image \d+ are .*, expected 0 to 16, the side of the images in data/images; run"),
-        (BOXES - 1, r"boxes of image \d+ are .*, expected 0 to 16"),
+        (BOXES[:29], r"expected boxes of shape \(30, any, 4\), a row for each of the ids, found \(29, 2, 4\); run"),
+        (BOXES[:, 0], r"expected boxes of shape \(30, any, 4\), .* found \(30, 4\)"),
+        (2 * BOXES, r"expected boxes from 0 to 16, the side of the images, found .* of image \d+; run"),
+        (BOXES - 1, r"expected boxes from 0 to 16, the side of the images, found .* of image \d+"),
     ],
 )
 def test_boxes_of_other_images(scratch_root, boxes, message):
     with pytest.raises(UserError, match=message):
-        _train_boxed(scratch_root, "a", condition=dataclasses.replace(BOXED, boxes=boxes))
+        _train_boxed(scratch_root, "a", condition=_boxed(boxes))
+
+
+def test_boxes_of_images_of_another_size(scratch_root):
+    with pytest.raises(UserError, match=r"boxes in a square of 32 pixels, data/images has images of 16; run"):
+        _train_boxed(scratch_root, "a", condition=_boxed(BOXES, 32))
+
+
+def test_a_snapshot_loads_as_any_denoiser(scratch_root):
+    out = _train(scratch_root, "a", snapshot_every_steps=8)
+    place = out / "snapshots/step_00000008"
+    assert Denoiser.load(place) == Denoiser.load(out).snapshots()[0]
+    assert selfguide.load(place).sample([0, 1], num_steps=2).shape == (2, 16, 16, 3)
+
+
+FORM = {"num_ids": 3, "where": None, "side": 0, "channels": 0}
+FOREIGN = [
+    ("network", None), ("network", 3), ("network", {"variant": "dit"}), ("space", None), ("space", {}), ("space", 3),
+    ("form", None), ("form", {}), ("form", [1]), ("form", {**FORM, "num_ids": "3"}), ("form", {**FORM, "num_ids": -1}),
+    ("form", {**FORM, "where": "clouds"}), ("schedule", None), ("schedule", "x"), ("prediction", "z"),
+    ("num_timesteps", "100"), ("num_timesteps", 0), ("step", None),
+]  # fmt: skip
+
+
+def test_the_meta_of_another_version_gives_the_remedy(scratch_root):
+    out = _train(scratch_root, "a", max_steps=12)
+    meta = json.loads((out / "meta.json").read_text())
+    for key, value in FOREIGN:
+        changed = {name: fact for name, fact in meta.items() if name != key} | ({} if value is None else {key: value})
+        (out / "meta.json").write_text(json.dumps(changed))
+        reseal(out)
+        with pytest.raises(UserError, match=r"a/meta\.json: "):
+            Denoiser.load(out)

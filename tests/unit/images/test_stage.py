@@ -11,7 +11,7 @@ from stages import images as stage
 def test_the_stage_writes_the_artifact_and_the_picture(tmp_path, config, monkeypatch, caplog):
     caplog.set_level("INFO")
     section = config(source="scenes", size=16, num_train=100, num_heldout=5)
-    monkeypatch.setattr(stage, "load_params", lambda path: SimpleNamespace(images=section, seed=0))
+    monkeypatch.setattr(stage, "load_params", lambda *_: SimpleNamespace(images=section, seed=0))
     out, picture = tmp_path / "data" / "images", tmp_path / "results" / "images.png"
     monkeypatch.setattr(sys, "argv", ["images", "--out", str(out), "--picture", str(picture)])
     stage.main()

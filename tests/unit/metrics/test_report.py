@@ -10,6 +10,8 @@ from selfguide.metrics.extract import extract
 from selfguide.metrics.floor import build_floors, compute_floor, save_floors
 from selfguide.metrics.reference_set import RealFeatures, Reference
 from selfguide.metrics.report import Report, report
+from selfguide.samples.artifact import Samples
+from tests.conftest import signal
 from tests.unit.metrics.stub import Stub, images
 
 CONFIG = MetricsConfig(batch_size=8, nearest_k=3, num_nearest=None, splits=2, kid_subsets=None, kid_subset_size=10)
@@ -18,7 +20,7 @@ TRAIN, HELDOUT = images(60, 1), images(30, 2)
 
 
 def condition(ids: np.ndarray = IDS, backbone: str | None = None) -> Condition:
-    return Condition("self_labeled", ids, np.zeros(len(ids), bool), 3, 0.0, 0, None, backbone)
+    return Condition("self_labeled", signal(ids), np.zeros(len(ids), bool), 0.0, 0, None, backbone)
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def made(stub, tmp_path):
     def score(pixels: np.ndarray, asked: np.ndarray, num_seeds: int = 1, **changes) -> Report:
         save_floors(tmp_path / "floor", build_floors(reference, CONFIG, len(pixels) // num_seeds))
         arguments = (condition(**changes), tmp_path / "reference", tmp_path / "floor", CONFIG)
-        found = report(pixels, asked, num_seeds, *arguments)
+        found = report(Samples(pixels, signal(asked), {"num_seeds": num_seeds}), *arguments)
         assert found is not None
         return found
 

@@ -7,22 +7,35 @@ import pytest
 import torch
 
 from selfguide.core.target import replacing
-from selfguide.denoiser.artifact import KIND, Denoiser, Weights, copy_denoiser, write_denoiser
-from selfguide.denoiser.registry import NETWORK_KEYS, build
+from selfguide.denoiser.artifact import (
+    KIND,
+    Denoiser,
+    Task,
+    Weights,
+    build_network,
+    copy_denoiser,
+    write_denoiser,
+)
+from selfguide.signal.signal import Form
+from selfguide.space.pixels import Pixels
+from selfguide.space.space import Space
 from tests.conftest import tiny_denoiser
 
 
-def write_model(folder: Path, seed: int = 0, num_ids: int = 3, **network_changes: Any) -> Denoiser:
-    settings = tiny_denoiser().model_dump(mode="json")
-    network = {"variant": "concat", "image_size": 16, "num_ids": num_ids,
-               **{key: settings[key] for key in NETWORK_KEYS}, **network_changes}  # fmt: skip
-    module, generator = build(network), torch.Generator().manual_seed(seed)
+def write_model(
+    folder: Path, seed: int = 0, form: Form | None = None, space: Space | None = None, network: Any = None, **task: Any
+) -> Denoiser:
+    """A model of some form and space; `task` are further facts of its `Task`."""
+    form, space, config = form or Form(3), space or Pixels(16), network or tiny_denoiser().network
+    guidance = "self_labeled" if form.where is None else "self_boxed"
+    facts = {"guidance": guidance, "schedule": "cosine", "num_timesteps": 100, "prediction": "v", **task}
+    made_for = Task(space, form, **facts)
+    module, generator = build_network(config, made_for), torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
-    facts = {"network": network, "schedule": "cosine", "num_timesteps": 100, "prediction": "v", "step": 1,
-             "guidance": "self_boxed" if "mask_channels" in network_changes else "self_labeled"}  # fmt: skip
     with replacing(folder, KIND) as temporary:
-        write_denoiser(temporary, Weights(ema=module.state_dict(), raw=module.state_dict()), facts)
+        weights = Weights(ema=module.state_dict(), raw=module.state_dict())
+        write_denoiser(temporary, weights, made_for, config, step=1)
     return Denoiser.load(folder)
 
 
@@ -34,7 +47,7 @@ def denoiser(scratch_root) -> Denoiser:
 @pytest.fixture
 def boxed(scratch_root) -> Denoiser:
     """Guided by boxes, too."""
-    return write_model(scratch_root / "boxed", mask_channels=1)
+    return write_model(scratch_root / "boxed", form=Form(3, "boxes", 16, 1))
 
 
 @pytest.fixture

@@ -9,10 +9,14 @@ import pytest
 import torch
 
 import selfguide
+from selfguide.core.arguments import numbers, real_number, spelled, whole_number
 from selfguide.core.errors import UserError
-from selfguide.samples.arguments import numbers, real_number, shown, whole_number
-from selfguide.samples.conditions import as_boxes, as_ids, draw_conditions
-from tests.unit.samples.test_conditions import BOXED, CONDITION
+from selfguide.samples.draw import draw_signal
+from selfguide.signal.asked import as_ids
+from selfguide.signal.where import WHERE
+from tests.unit.samples.test_draw import BOXED, CONDITION
+
+as_boxes = WHERE["boxes"].parse
 
 HUGE = 10**5000  # of more digits than Python writes
 
@@ -35,7 +39,7 @@ def test_no_id_wraps_around(number, known):
             continue
         with pytest.raises(UserError, match=r"ids: expected -1 \(null\) to ") as error:
             as_ids(ids, **known)
-        assert f"found {shown(number)}" in str(error.value)
+        assert f"found {spelled(number)}" in str(error.value)
 
 
 @pytest.mark.parametrize("dtype", [np.uint64, np.int64, np.uint32])
@@ -75,11 +79,13 @@ def test_what_is_no_list_of_whole_numbers_is_no_ids(ids):
         as_ids(ids)
 
 
-@pytest.mark.parametrize("number", [2**32, 2**32 + 4, 2**16 + 4, 2**63, 2**64, 1e19, 1e300, -(2**70), HUGE], ids=shown)
+@pytest.mark.parametrize(
+    "number", [2**32, 2**32 + 4, 2**16 + 4, 2**63, 2**64, 1e19, 1e300, -(2**70), HUGE], ids=spelled
+)
 def test_no_box_wraps_around(number):
     box = [0, 0, number, 4]
     for boxes in ([box], [[[0, 0, 4, 4], box]], np.array([box], dtype=object)):
-        for size in (16, None):
+        for size in (16, 2**15 - 1):
             with pytest.raises(UserError, match=r"boxes: box \d is .*; expected 0 <= x0 < x1 <= "):
                 as_boxes(boxes, size)
 
@@ -115,9 +121,9 @@ def test_what_is_no_list_of_boxes(boxes, message):
 
 def test_the_pipeline_draws_for_no_id_and_no_box_that_wraps_around():
     with pytest.raises(UserError, match="found 4294967296"):
-        draw_conditions(CONDITION, 3, 0, (2**32,))
+        draw_signal(CONDITION, 3, 0, (2**32,))
     with pytest.raises(UserError, match="boxes: box 0 is"):
-        draw_conditions(BOXED, 3, 0, None, ((0, 0, 2**16 + 4, 4),))
+        draw_signal(BOXED, 3, 0, None, {"boxes": ((0, 0, 2**16 + 4, 4),)})
 
 
 def test_numbers_stay_what_they_are():
@@ -146,7 +152,7 @@ def test_every_argument_of_sample_is_checked_before_anything_is_drawn(denoiser, 
     model = selfguide.load(denoiser.folder)
     monkeypatch.setattr(model, "sample_batch", None)
     for value in BAD[name]:
-        with pytest.raises(UserError, match=f"{name}: ") as error:
+        with pytest.raises(UserError, match=rf"{name}\S*: ") as error:
             model.sample([0], **{"num_steps": 2, name: value})
         assert len(str(error.value)) < 300
 
@@ -167,6 +173,6 @@ def test_scalars():
         whole_number("x", 4, 0, 3)
     with pytest.raises(UserError, match=r"^x: expected a number in -1\.\.1, found nan$"):
         real_number("x", math.nan, -1, 1)
-    assert shown(HUGE) == "a number of 16610 bits"
-    assert shown(count()) == "count(0)"
-    assert len(shown("x" * 1000)) < 90
+    assert spelled(HUGE) == "a number of 16610 bits"
+    assert spelled(count()) == "count(0)"
+    assert len(spelled("x" * 1000)) < 110

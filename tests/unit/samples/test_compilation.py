@@ -3,10 +3,12 @@ import pytest
 import torch
 
 import selfguide
+from selfguide.core.hardware import compile_mode
+from selfguide.denoiser.concat import ConcatUNet
 from selfguide.samples import generate
-from selfguide.samples.compilation import compile_steps
-from selfguide.samples.conditions import Conditions
-from selfguide.samples.config import SamplesConfig
+from selfguide.signal.condition import BatchCondition
+from tests.conftest import signal
+from tests.unit.samples.test_generate import _config
 
 
 @pytest.fixture
@@ -37,11 +39,9 @@ def compiled_graphs(monkeypatch) -> list[torch.fx.GraphModule]:
     assert all(options == {"mode": mode, "dynamic": False} for options in settings)
 
 
-def test_one_graph_of_the_whole_network_draws_the_same_images(denoiser, compiled_graphs, caplog):
+def test_one_graph_of_the_whole_network_draws_the_same_images(denoiser, compiled_graphs):
     plain, model = selfguide.load(denoiser.folder), selfguide.load(denoiser.folder)
-    with caplog.at_level("INFO"):
-        compile_steps(model.network)
-    assert "compiling the network" in caplog.text
+    model.network.compile_unrolled(compile_mode(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
     settings = {"ids": [0, 1, 2], "num_steps": 4, "sampler": "unipc"}  # which keeps earlier estimates
     found = model.sample(**settings)
     assert np.abs(found.astype(int) - plain.sample(**settings).astype(int)).max() <= 1
@@ -51,21 +51,20 @@ def test_one_graph_of_the_whole_network_draws_the_same_images(denoiser, compiled
 @torch.no_grad()
 def test_a_result_outlives_the_next_call(denoiser, compiled_graphs):
     network = denoiser.build("ema")
-    compile_steps(network)
+    network.compile_unrolled(compile_mode(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
     zeros = torch.zeros(2, dtype=torch.int64)
-    first = network(torch.zeros(2, 3, 16, 16), zeros, zeros)
+    c = BatchCondition(zeros)
+    first = network(torch.zeros(2, 3, 16, 16), zeros, c)
     kept = first.clone()
-    assert not torch.equal(network(torch.ones(2, 3, 16, 16), zeros, zeros), kept)
+    assert not torch.equal(network(torch.ones(2, 3, 16, 16), zeros, c), kept)
     assert torch.equal(first, kept)
 
 
-def test_the_setting_compiles_each_network(pair, scratch_root, monkeypatch):
+def test_the_setting_compiles_each_network(pair, scratch_root, monkeypatch, caplog):
     compiled = []
-    monkeypatch.setattr(generate, "compile_steps", compiled.append)
-    config = SamplesConfig(
-        sampler="ddim", num_steps=2, eta=0.0, guidance_interval=None, guiding="weak_model", num_images=2,
-        num_seeds=1, batch_size=2, weights="ema", clip=True, ids=None, boxes=None, precision="32-true",
-        compile=True,
-    )  # fmt: skip
-    generate.fill_samples(pair, Conditions(np.array([0, 1])), 2.0, 0, config, "samples", weak=pair.weak())
+    monkeypatch.setattr(ConcatUNet, "compile_unrolled", lambda network, mode: compiled.append(network))
+    config = _config(guiding="weak_model", num_steps=2, num_images=2, batch_size=2, compile=True)
+    with caplog.at_level("INFO"):
+        generate.fill_samples(generate.Drawing(pair, 2.0, config, pair.weak()), signal([0, 1]), 0, "samples")
     assert len(compiled) == 2
+    assert "compiling the network" in caplog.text

@@ -10,13 +10,14 @@ from selfguide.core.errors import UserError
 from selfguide.samples import generate as generate_module
 from selfguide.samples import generator as generator_module
 from selfguide.samples.artifact import Samples
-from selfguide.samples.conditions import draw_conditions
 from selfguide.samples.config import SamplesConfig
-from selfguide.samples.generate import generate
+from selfguide.samples.draw import draw_signal
+from selfguide.samples.generate import Drawing, generate
 from selfguide.samples.pictures import save_grid, save_rows
+from tests.conftest import signal
 
 IDS = np.repeat(np.arange(3, dtype=np.int32), [10, 30, 60])
-CONDITION = make_condition(Annotation("self_labeled", IDS, 3), 0.0, 0)
+CONDITION = make_condition(Annotation("self_labeled", signal(IDS)), 0.0, 0)
 
 
 def _config(**changes) -> SamplesConfig:
@@ -26,13 +27,17 @@ def _config(**changes) -> SamplesConfig:
     return SamplesConfig(**{**values, **changes})
 
 
+def drawn(model, out, condition=CONDITION, seed=7, w=2.0, **changes) -> Samples | None:
+    return generate(Drawing(model, w, _config(**changes), model.weak()), condition, seed, out)
+
+
 def test_from_python_and_from_the_stage_come_the_same_images(denoiser, scratch_root):
-    assert generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "samples")
+    assert drawn(denoiser, scratch_root / "samples")
     samples = Samples.load(scratch_root / "samples")
     assert samples.images.shape == (10, 16, 16, 3)
     assert samples.meta["w"] == 2.0
     again = selfguide.load(scratch_root / "model").sample(
-        samples.ids, w=2.0, num_steps=4, seed=7, eta=0.5, batch_size=4
+        samples.signal.ids, w=2.0, num_steps=4, seed=7, eta=0.5, batch_size=4
     )
     assert np.array_equal(samples.images, again)
     assert not list((scratch_root / ".scratch/samples").iterdir())
@@ -40,14 +45,14 @@ def test_from_python_and_from_the_stage_come_the_same_images(denoiser, scratch_r
 
 @pytest.mark.parametrize("batch_size", [3, 4, 7, 30])
 def test_each_seed_is_a_run_of_that_seed_whatever_the_batches(denoiser, scratch_root, batch_size):
-    generate(denoiser, CONDITION, 2.0, 7, _config(num_seeds=3, batch_size=batch_size), scratch_root / "samples")
+    drawn(denoiser, scratch_root / "samples", num_seeds=3, batch_size=batch_size)
     samples = Samples.load(scratch_root / "samples")
-    assert (samples.num_seeds, len(samples.images), len(samples.ids)) == (3, 30, 30)
+    assert (samples.num_seeds, len(samples.images), len(samples.signal.ids)) == (3, 30, 30)
     model = selfguide.load(scratch_root / "model")
     for number, seed in enumerate((7, 8, 9)):
         part = slice(10 * number, 10 * number + 10)
-        np.testing.assert_array_equal(samples.ids[part], draw_conditions(CONDITION, 10, seed).ids)
-        alone = model.sample(samples.ids[part], w=2.0, num_steps=4, seed=seed, eta=0.5)
+        np.testing.assert_array_equal(samples.signal.ids[part], draw_signal(CONDITION, 10, seed).ids)
+        alone = model.sample(samples.signal.ids[part], w=2.0, num_steps=4, seed=seed, eta=0.5)
         assert np.abs(samples.images[part].astype(int) - alone.astype(int)).max() <= 1
 
 
@@ -76,23 +81,23 @@ def test_w_matters_and_its_ends_are_unconditional_and_conditional(denoiser):
 
 
 def test_a_killed_run_keeps_what_it_drew(denoiser, scratch_root, monkeypatch):
-    drawn: list[int] = []
+    indices_drawn: list[int] = []
     original = generator_module.Generator.sample_batch
 
-    def counting(self, ids, indices, *rest):
-        if len(drawn) == 2 and not any(d < 0 for d in drawn):
-            drawn.append(-1)
+    def counting(self, c, indices, *rest):
+        if len(indices_drawn) == 2 and not any(d < 0 for d in indices_drawn):
+            indices_drawn.append(-1)
             raise KeyboardInterrupt
-        drawn.append(int(indices[0]))
-        return original(self, ids, indices, *rest)
+        indices_drawn.append(int(indices[0]))
+        return original(self, c, indices, *rest)
 
     monkeypatch.setattr(generator_module.Generator, "sample_batch", counting)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "samples")
+        drawn(denoiser, scratch_root / "samples")
     assert not (scratch_root / "samples").exists()
-    assert generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "samples")
-    assert drawn == [0, 4, -1, 8]
-    assert generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "whole")
+    assert drawn(denoiser, scratch_root / "samples")
+    assert indices_drawn == [0, 4, -1, 8]
+    assert drawn(denoiser, scratch_root / "whole")
     one, other = (Samples.load(scratch_root / name).images for name in ("samples", "whole"))
     assert np.array_equal(one, other)
 
@@ -109,10 +114,11 @@ def test_bad_ids(denoiser, ids, message):
     ("changes", "message"),
     [
         ({"num_steps": 101}, r"samples.num_steps: expected 1..100"),
-        ({"sampler": "dimm"}, "samples.sampler: unknown 'dimm'; known: ddim, ddpm, .*; did you mean 'ddim'"),
-        ({"guiding": "weak"}, "samples.guiding: unknown 'weak'; known: .*; did you mean 'weak_model'"),
+        ({"sampler": "dimm"}, "samples.sampler: unknown value \"dimm\"; valid: ddim, ddpm, .*; did you mean 'ddim'"),
+        ({"guiding": "weak"}, "samples.guiding: unknown value \"weak\"; valid: .*; did you mean 'weak_model'"),
+        ({"sampelr": "ddim"}, "samples.sampelr: unknown key; did you mean 'sampler'"),
         ({"guiding": "weak_model"}, "samples.guiding: weak_model needs .* set checkpoint.weak_model"),
-        ({"guidance_interval": (3.0, 1.0)}, r"samples.guidance_interval: expected .* low < high, found \(3.0, 1.0\)"),
+        ({"guidance_interval": (3.0, 1.0)}, r"samples.guidance_interval: expected .* low < high, found \[3.0, 1.0\]"),
         ({"guidance_interval": (-1.0, 1.0)}, "samples.guidance_interval: expected"),
     ],
 )
@@ -159,15 +165,15 @@ def test_the_weak_model_takes_the_place_of_the_null_condition(pair, scratch_root
     guided = model.sample(**settings, w=2.0, guiding="weak_model")
     assert not np.array_equal(guided, model.sample(**settings, w=2.0))
 
-    config = _config(guiding="weak_model", sampler="dpmpp_2m", num_steps=3, ids=(0, 1, 2), num_images=3)
-    generate(pair, CONDITION, 2.0, 0, config, scratch_root / "samples")
+    changes = {"guiding": "weak_model", "sampler": "dpmpp_2m", "num_steps": 3, "ids": (0, 1, 2), "num_images": 3}
+    drawn(pair, scratch_root / "samples", seed=0, **changes)
     assert np.array_equal(Samples.load(scratch_root / "samples").images, guided)
 
 
 def test_a_batch_size_of_auto_draws_the_same_images(denoiser, scratch_root, monkeypatch):
     monkeypatch.setenv("SELFGUIDE_ACCELERATOR", "cpu")
     for size in (64, "auto"):
-        generate(denoiser, CONDITION, 2.0, 7, _config(batch_size=size), scratch_root / str(size))
+        drawn(denoiser, scratch_root / str(size), batch_size=size)
     one, other = (Samples.load(scratch_root / name) for name in ("64", "auto"))
     assert np.array_equal(one.images, other.images)
     assert one.meta == other.meta
@@ -178,7 +184,7 @@ def test_another_automatic_batch_size_never_picks_up_old_batches(denoiser, scrat
     monkeypatch.setattr(generate_module, "fill_rows", lambda *arguments, **_: folders.append(arguments[5]))
     for size in (4, 8):
         monkeypatch.setattr(generate_module, "auto_batch_size", lambda *_, size=size: size)
-        generate(denoiser, CONDITION, 2.0, 7, _config(batch_size="auto"), scratch_root / "samples")
+        drawn(denoiser, scratch_root / "samples", batch_size="auto")
     assert folders[0] != folders[1]
 
 
@@ -191,15 +197,18 @@ def test_pictures_are_drawn_whatever_the_counts(tmp_path):
 
 
 def test_arrays_are_plain(denoiser, scratch_root):
-    generate(denoiser, CONDITION, 1.0, 0, _config(num_images=3), scratch_root / "samples")
+    drawn(denoiser, scratch_root / "samples", seed=0, w=1.0, num_images=3)
     assert open_memmap(scratch_root / "samples/images.npy", mode="r").dtype == np.uint8
 
 
 @pytest.mark.parametrize(("guidance", "num_ids"), [("ground_truth_label", 3), ("self_labeled", 4)])
 def test_conditions_of_another_guidance_are_refused(denoiser, scratch_root, guidance, num_ids):
-    condition = make_condition(Annotation(guidance, IDS, num_ids), 0.0, 0)
-    with pytest.raises(UserError, match=rf"expected guidance self_labeled with 3 ids.*found {guidance} with {num_ids}"):
-        generate(denoiser, condition, 2.0, 7, _config(), scratch_root / "samples")
+    condition = make_condition(Annotation(guidance, signal(IDS, num_ids)), 0.0, 0)
+    told = (
+        rf"expected guidance self_labeled, .* found {guidance};" if num_ids == 3 else "expected num_ids 3, .* found 4;"
+    )
+    with pytest.raises(UserError, match=told):
+        drawn(denoiser, scratch_root / "samples", condition=condition)
 
 
 @pytest.mark.parametrize("changes", [{"w": 1e39}, {"w": np.nan}, {"w": np.inf}, {"eta": np.nan}, {"w": -1e39}])
@@ -218,7 +227,7 @@ def test_a_batch_that_is_no_number_stops_the_stage_and_keeps_the_others(denoiser
     calls = iter(range(10))
     monkeypatch.setattr(generator_module, "solve", spoilt)
     with pytest.raises(UserError, match="samples: NaN or infinity in 2 of 2 images drawn together"):
-        generate(denoiser, CONDITION, 2.0, 7, _config(), scratch_root / "samples")
+        drawn(denoiser, scratch_root / "samples")
     assert not (scratch_root / "samples").exists()
     (done,) = scratch_root.glob(".scratch/samples/*/done.npy")
     assert np.load(done).astype(bool).tolist() == [True, True, False]

@@ -5,21 +5,21 @@ from typing import Any
 import numpy as np
 
 from selfguide.core.artifact import Array
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, shown
 
 
-def shown(value: Any) -> str:
+def spelled(value: Any) -> str:
     """A value as a message repeats it, in at most 80 characters."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
         text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
-    return text if len(text) <= 80 else f"{text[:80]}..."
+    return shown(text, 80)
 
 
-def _plain(value: Any) -> Any:
-    """Python's own number of numpy's and torch's scalars."""
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+def plain(value: Any) -> Any:
+    """Python's own numbers, or lists of them, of numpy's and torch's scalars and arrays; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:
@@ -34,17 +34,17 @@ def whole_number(name: str, value: Any, low: int, high: int) -> int:
     Raises:
         UserError: none, or out of range.
     """
-    number = _plain(value)
+    number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int) or not low <= number <= high:
-        raise UserError(f"{name}: expected {low}..{high}, a whole number, found {shown(value)}")
+        raise UserError(f"{name}: expected {low}..{high}, a whole number, found {spelled(value)}")
     return number
 
 
 def real_number(name: str, value: Any, low: float, high: float) -> float:
     """A number from `low` to `high`, whole or not; otherwise as `whole_number`. NaN is out of any range."""
-    number = _plain(value)
+    number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int | float) or not low <= number <= high:
-        raise UserError(f"{name}: expected a number in {low:g}..{high:g}, found {shown(value)}")
+        raise UserError(f"{name}: expected a number in {low:g}..{high:g}, found {spelled(value)}")
     return float(number)
 
 
@@ -72,12 +72,12 @@ def numbers(name: str, values: Any, expected: str) -> Array:
         return found
     if found.dtype != object:
         raise UserError(f"{name}: expected {expected}, found {found.dtype} of shape {found.shape}")
-    elements = [_plain(each) for each in found.reshape(-1).tolist()]
+    elements = [plain(each) for each in found.reshape(-1).tolist()]
     for each in elements:
         if isinstance(each, bool) or not isinstance(each, int | float):
-            what = "lists of unequal lengths" if isinstance(each, list | tuple) else shown(each)
+            what = "lists of unequal lengths" if isinstance(each, list | tuple) else spelled(each)
             raise UserError(f"{name}: expected {expected}, found {what}")
     # Numpy makes floats of integers that fit into no type of its own.
-    plain = np.array(elements)
-    exact = plain.dtype.kind in "iu" or not all(isinstance(each, int) for each in elements)
-    return (plain if exact else np.array(elements, dtype=object)).reshape(found.shape)
+    whole = np.array(elements)
+    exact = whole.dtype.kind in "iu" or not all(isinstance(each, int) for each in elements)
+    return (whole if exact else np.array(elements, dtype=object)).reshape(found.shape)

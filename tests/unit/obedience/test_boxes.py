@@ -11,9 +11,9 @@ from selfguide.boxes.metrics import iou
 from selfguide.core.artifact import save_array, write_meta
 from selfguide.core.errors import UserError
 from selfguide.core.target import replacing
-from selfguide.obedience.measure import find_boxes, measure
+from selfguide.obedience.boxes import find_boxes, measure
 from stages import obedience
-from tests.conftest import ROOT
+from tests.conftest import ROOT, signal
 from tests.unit.boxes.conftest import backbone as backbone  # noqa: PLC0414
 from tests.unit.boxes.conftest import boxes_config
 
@@ -48,7 +48,7 @@ def test_every_pair_counts_once(num_objects):
 def test_chunks_leave_no_trace(monkeypatch):
     asked, found = random_boxes(0, 40), random_boxes(1, 40)
     scores = measure(asked, found, np.zeros(40))
-    monkeypatch.setattr("selfguide.obedience.measure._CHUNK", 7)
+    monkeypatch.setattr("selfguide.obedience.boxes._CHUNK", 7)
     assert measure(asked, found, np.zeros(40)) == pytest.approx(scores)
 
 
@@ -90,11 +90,8 @@ def test_the_annotator_sees_samples_as_it_saw_images(scratch_root, backbone, cha
 def save_samples(folder, boxes):
     with replacing(folder, "samples") as temporary:
         save_array(temporary / "images.npy", PIXELS)
-        save_array(temporary / "ids.npy", np.zeros(4, np.int32))
-        if boxes is not None:
-            save_array(temporary / "boxes.npy", boxes)
-        shapes = {"ids_shape": [4], "boxes_shape": None if boxes is None else list(boxes.shape)}
-        write_meta(temporary, "samples", num_images=4, num_ids=1, num_seeds=1, **shapes)
+        facts = signal([0] * 4, 1, boxes).save(temporary)
+        write_meta(temporary, "samples", num_images=4, num_seeds=1, signal=facts)
 
 
 def run_stage(monkeypatch):
@@ -113,4 +110,7 @@ def test_stage(scratch_root, backbone, monkeypatch):
     assert scores["num_boxed"] == 4
     assert scores == measure(random_boxes(0, 4, 1), *find_boxes("annotation/annotator", PIXELS, 0))
     save_samples("samples", None)
-    assert run_stage(monkeypatch) == {}
+    with pytest.raises(
+        UserError, match="annotation/annotator: it finds boxes, expected none, as the samples were asked"
+    ):
+        run_stage(monkeypatch)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfguide.condition.mask import box_masks
+from selfguide.signal.render import box_masks
 
 COORDINATE = st.integers(-3, 12)
 BOX = st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE)

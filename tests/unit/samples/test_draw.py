@@ -8,51 +8,51 @@ from selfguide.annotations.artifact import Annotation
 from selfguide.condition.make import make_condition
 from selfguide.core.errors import UserError
 from selfguide.params import load_params
-from selfguide.samples.artifact import Samples
-from selfguide.samples.conditions import as_boxes, as_ids, draw_conditions
-from selfguide.samples.generate import draw_condition_rows, generate
-from selfguide.samples.pictures import repeated
-from tests.conftest import ROOT
+from selfguide.samples.draw import draw_signal
+from selfguide.samples.generate import Drawing, draw_pictures, generate
+from selfguide.signal.asked import as_ids
+from selfguide.signal.where import WHERE
+from tests.conftest import PRESETS, signal
 from tests.unit.samples.test_generate import CONDITION, _config
 
 IDS = np.arange(90, dtype=np.int32) % 3
 BOXES = np.stack([np.arange(90) % 8, np.arange(90) % 5, 8 + np.arange(90) % 8, 8 + np.arange(90) % 5], 1)[:, None]
-BOXED = make_condition(Annotation("self_boxed", IDS, 3, boxes=BOXES.astype(np.int16)), 0.0, 0)
+BOXED = make_condition(Annotation("self_boxed", signal(IDS, 3, BOXES.astype(np.int16))), 0.0, 0)
 PAIRS = {(number, *box) for number, box in zip(IDS.tolist(), BOXES[:, 0].tolist(), strict=True)}
 
 
 def test_they_follow_the_empirical_distribution_and_extend():
-    ids = draw_conditions(CONDITION, 20_000, seed=0).ids
+    ids = draw_signal(CONDITION, 20_000, seed=0).ids
     assert np.abs(np.bincount(ids) / 20_000 - [0.1, 0.3, 0.6]).max() < 0.02
-    assert np.array_equal(draw_conditions(CONDITION, 100, seed=0).ids, ids[:100])
-    assert draw_conditions(CONDITION, 5, 0, given_ids=(2, 1)).ids.tolist() == [2, 1, 2, 1, 2]
+    assert np.array_equal(draw_signal(CONDITION, 100, seed=0).ids, ids[:100])
+    assert draw_signal(CONDITION, 5, 0, ids=(2, 1)).ids.tolist() == [2, 1, 2, 1, 2]
 
 
 @pytest.mark.parametrize("given_ids", [None, (2, 0)])
 def test_a_box_comes_with_an_id_that_it_has_in_the_training_set(given_ids):
-    drawn = draw_conditions(BOXED, 300, 1, given_ids)
-    pairs = {(number, *box) for number, box in zip(drawn.ids.tolist(), drawn.boxes[:, 0].tolist(), strict=True)}
+    drawn = draw_signal(BOXED, 300, 1, given_ids)
+    pairs = {(number, *box) for number, box in zip(drawn.ids.tolist(), drawn.where[:, 0].tolist(), strict=True)}
     assert pairs <= PAIRS
     assert len({pair[1:] for pair in pairs}) > 20
     if given_ids:
         assert drawn.ids.tolist() == [2, 0] * 150
-    few = draw_conditions(BOXED, 100, 1, given_ids)
-    assert np.array_equal(few.boxes, drawn.boxes[:100])
+    few = draw_signal(BOXED, 100, 1, given_ids)
+    assert np.array_equal(few.where, drawn.where[:100])
 
 
 def test_given_boxes_take_turns_with_ids_drawn_or_given():
     boxes = ((0, 0, 4, 4), (1, 2, 3, 4))
-    drawn = draw_conditions(BOXED, 5, 0, None, boxes)
-    assert drawn.boxes[:, 0].tolist() == [list(boxes[i % 2]) for i in range(5)]
-    assert np.array_equal(drawn.ids, draw_conditions(BOXED, 5, 0).ids)
-    assert draw_conditions(BOXED, 3, 0, (1,), boxes).ids.tolist() == [1, 1, 1]
+    drawn = draw_signal(BOXED, 5, 0, None, {"boxes": boxes})
+    assert drawn.where[:, 0].tolist() == [list(boxes[i % 2]) for i in range(5)]
+    assert np.array_equal(drawn.ids, draw_signal(BOXED, 5, 0).ids)
+    assert draw_signal(BOXED, 3, 0, (1,), {"boxes": boxes}).ids.tolist() == [1, 1, 1]
 
 
 def test_what_cannot_be_drawn_is_an_error():
-    with pytest.raises(UserError, match="samples.boxes: guidance self_labeled has no boxes"):
-        draw_conditions(CONDITION, 3, 0, None, ((0, 0, 4, 4),))
+    with pytest.raises(UserError, match=r"samples.boxes: the guidance has no boxes; .*\(guidance: self_labeled\)"):
+        draw_signal(CONDITION, 3, 0, None, {"boxes": ((0, 0, 4, 4),)})
     with pytest.raises(UserError, match=r"samples.ids: no training image has \[7\]"):
-        draw_conditions(BOXED, 3, 0, (7,))
+        draw_signal(BOXED, 3, 0, (7,))
 
 
 def test_lists_of_ids_are_padded():
@@ -77,11 +77,11 @@ def test_lists_of_ids_are_padded():
 )
 def test_bad_boxes(boxes, message):
     with pytest.raises(UserError, match=message):
-        as_boxes(boxes, 16)
+        WHERE["boxes"].parse(boxes, 16)
 
 
 def test_a_box_of_zeros_is_none():
-    assert as_boxes([[0, 0, 0, 0], [0, 0, 16, 16]], 16).shape == (2, 1, 4)
+    assert WHERE["boxes"].parse([[0, 0, 0, 0], [0, 0, 16, 16]], 16).shape == (2, 1, 4)
 
 
 def test_from_python_one_id_with_several_boxes_and_one_box_with_several_ids(boxed):
@@ -99,7 +99,7 @@ def test_from_python_one_id_with_several_boxes_and_one_box_with_several_ids(boxe
 
 
 def test_boxes_and_model_must_fit(denoiser, boxed):
-    with pytest.raises(UserError, match="this model knows no boxes"):
+    with pytest.raises(UserError, match="boxes: the guidance has no boxes; leave them out"):
         selfguide.load(denoiser.folder).sample([0], boxes=[[0, 0, 4, 4]])
     model = selfguide.load(boxed.folder)
     with pytest.raises(UserError, match="this model is guided by boxes; give one an image"):
@@ -111,21 +111,23 @@ def test_boxes_and_model_must_fit(denoiser, boxed):
 
 
 def test_the_stage_draws_them_together_and_keeps_what_was_asked(boxed, scratch_root):
-    assert generate(boxed, BOXED, 2.0, 7, _config(num_seeds=2, batch_size=7), scratch_root / "samples")
-    samples = Samples.load(scratch_root / "samples")
-    assert samples.boxes.shape == (20, 1, 4)
+    drawing = Drawing(boxed, 2.0, _config(num_seeds=2, batch_size=7))
+    samples = generate(drawing, BOXED, 7, scratch_root / "samples")
+    assert samples.signal.where.shape == (20, 1, 4)
     again = selfguide.load(boxed.folder).sample(
-        samples.ids[:10], boxes=samples.boxes[:10], w=2.0, num_steps=4, seed=7, eta=0.5
+        samples.signal.ids[:10], boxes=samples.signal.where[:10], w=2.0, num_steps=4, seed=7, eta=0.5
     )
     assert np.abs(samples.images[:10].astype(int) - again).max() <= 1
-    draw_condition_rows(boxed, BOXED, 2.0, 7, _config(), scratch_root / "rows.png")
-    assert (scratch_root / "rows.png").read_bytes().startswith(b"\x89PNG")
+    draw_pictures(drawing, BOXED, 7, samples, scratch_root / "grid.png", scratch_root / "rows.png")
+    for name in ("grid", "rows"):
+        assert (scratch_root / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_rows_of_the_picture_are_distinct_conditions():
-    asked = repeated(draw_conditions(BOXED, 40, 0), 6, 4)
-    assert asked.boxes.shape == (24, 1, 4)
-    pairs = np.concatenate([asked.ids[:, None], asked.boxes[:, 0]], axis=1)
+    drawn = draw_signal(BOXED, 40, 0)
+    asked = drawn.take(np.repeat(drawn.distinct(6), 4))
+    assert asked.where.shape == (24, 1, 4)
+    pairs = np.concatenate([asked.ids[:, None], asked.where[:, 0]], axis=1)
     assert len(np.unique(pairs, axis=0)) == 6
     assert (pairs.reshape(6, 4, 5) == pairs.reshape(6, 4, 5)[:, :1]).all()
 
@@ -140,13 +142,6 @@ def test_rows_of_the_picture_are_distinct_conditions():
     ],
 )
 def test_wrong_boxes_stop_the_first_stage(tmp_path, guidance, boxes, message):
-    text = (ROOT / "presets/tiny.yaml").read_text()
-    for old, new in {
-        "guidance: self_labeled": f"guidance: {guidance}",
-        "  boxes:\n  precision": f"  boxes: {boxes}\n  precision",
-    }.items():
-        assert old in text
-        text = text.replace(old, new)
-    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "params.yaml").write_text(PRESETS.text("tiny"))
     with pytest.raises(UserError, match=message):
-        load_params(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml", [f"guidance={guidance}", f"samples.boxes={boxes}"])

@@ -23,6 +23,12 @@ _CHUNK = 1 << 20  # pairs of boxes at once
 _HIT = 0.5
 
 
+def measure_boxes(annotator: Path, images: Array, asked: Array, seed: int) -> dict[str, float | int] | None:
+    """Find boxes in samples and `measure` them; see `selfguide.obedience.registry.MEASURES`."""
+    found = find_boxes(annotator, images, seed)
+    return None if found is None else measure(asked, *found)
+
+
 def find_boxes(annotator: str | Path, images: Array, seed: int) -> tuple[Array, Array] | None:
     """Run an annotator over samples.
 
