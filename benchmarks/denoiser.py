@@ -38,6 +38,7 @@ LEVERS = {
     "two forwards": ("null and conditional estimate one after the other", STEPS[1:]),
 }
 NUM_IDS, W = 100, 2.0
+OTHER = "of another checkout"
 
 
 class Diffusers:
@@ -146,7 +147,7 @@ class Ours:
         changes = {"precision": "32-true"} if lever == "float32" else {}
         self.contender = c = make(base, size, NUM_IDS, batch, device=device, compile=compile, **changes)
         self.network = c.network
-        self.train_step, self.sample_step = c.train_step, c.sample_step
+        self.train_step, self.sample_step, self.predict = c.train_step, c.sample_step, c.predict
         if lever not in (None, "float32"):
             {"one pool": one_pool, "loop AdamW": loop_adamw, "loop EMA": loop_ema, "embeddings per step": embeddings,
              "two forwards": two_forwards}[lever](c)  # fmt: skip
@@ -180,16 +181,18 @@ def loop_ema(c: Any) -> None:
 
 def embeddings(c: Any) -> None:
     network = c.sampled
-    network.unrolled = lambda t, labels, mask=None: lambda x, i: network(x, t[i].expand(len(x)), labels, mask)
+    network.unrolled = lambda t, c: lambda x, i: network(x, t[i].expand(len(x)), c)
 
 
 def two_forwards(c: Any) -> None:
     from selfguide.samples.guidance import guide, guided_model
     from selfguide.samples.solver import clean_model
+    from selfguide.signal.condition import BatchCondition
 
     def estimate(labels: Any, w: float) -> Any:
-        null, cond = (guided_model(c.sampled, "eps", c.levels, labels, only) for only in (0, 1))
-        return clean_model(lambda x, i: guide(null(x, i), cond(x, i), w), c.levels, True, c.device)
+        condition = BatchCondition(labels)
+        null, cond = (guided_model(c.sampled, "eps", c.levels, condition, only) for only in (0, 1))
+        return clean_model(lambda x, i: guide(null(x, i), cond(x, i), w), c.levels, c.bounds, c.device)
 
     c.estimate = estimate
 
@@ -211,11 +214,12 @@ def gigaflops(contender: Any, size: int, device: str) -> dict[str, float]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    predict = getattr(contender, "predict", contender.network)
     x, index = torch.randn(1, 3, size, size, device=device), torch.zeros(1, dtype=torch.long, device=device)
     with FlopCounterMode(display=False) as forward, torch.no_grad():
-        contender.network(x, index, index)
+        predict(x, index, index)
     with FlopCounterMode(display=False) as both:
-        out = contender.network(x, index, index)
+        out = predict(x, index, index)
         getattr(out, "sample", out).sum().backward()
     contender.network.zero_grad()
     return dict(zip(STEPS, (both.get_total_flops() / 1e9, 2 * forward.get_total_flops() / 1e9), strict=True))
@@ -261,11 +265,15 @@ class Child:
 
     def __init__(self, name: str, args: argparse.Namespace, base: int, batch: int) -> None:
         self.name = name
-        command = [sys.executable, str(Path(__file__).resolve()), "--child", name, "--base", str(base)]
+        root = Path(__file__).resolve().parents[1]
+        if name == OTHER:
+            name, root = OURS, Path(args.other).resolve()
+        command = [sys.executable, str(root / "benchmarks/denoiser.py"), "--child", name, "--base", str(base)]
         command += ["--size", str(args.size), "--batch", str(batch), "--threads", str(args.threads)]
         command += ["--device", args.device, "--inner", str(args.inner), *(["--compile"] if args.compile else [])]
         environment = os.environ | {name: str(args.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         environment |= {"SELFGUIDE_ACCELERATOR": "gpu" if args.device == "cuda" else "cpu"}
+        environment["PYTHONPATH"] = str(root / "src")  # and not an installed one
         self.process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -295,7 +303,7 @@ def names(step: str, args: argparse.Namespace) -> list[str]:
     """Which contenders run."""
     if args.levers:
         return [OURS, *(f"{OURS}; with {lever}" for lever, (_, steps) in LEVERS.items() if step in steps)]
-    found = [OURS, *args.peers]
+    found = [OURS, *([OTHER] if args.other else []), *args.peers]
     if args.autocast:
         found += [f"{peer}; bf16" for peer in args.peers]
     # The other one computes both estimates in a method of its own, past what torch.compile replaces.
@@ -315,7 +323,7 @@ def compare(step: str, base: int, batch: int, args: argparse.Namespace) -> list[
             each.close()
     medians = {name: median(found) for name, found in times.items()}
     ours = medians[OURS]
-    peers = {name: found.wall for name, found in medians.items() if name != OURS}
+    peers = {name: found.wall for name, found in medians.items() if name not in (OURS, OTHER)}
     gpu = args.device == "cuda"
     columns = [f"{step}, base {base}, batch {batch}", "parameters", "GFLOP per image", "wall", "CPU", "images/s",
                "wall / ours", "CPU / ours", *(["MFU"] if gpu else [])]  # fmt: skip
@@ -329,7 +337,7 @@ def compare(step: str, base: int, batch: int, args: argparse.Namespace) -> list[
             *([f"{flops * batch / took.wall / args.peak_tflops / 1e3:.1%}"] if gpu else []),
         ])  # fmt: skip
     lines = ["", *table(columns, rows)]
-    if peers and not args.levers:
+    if args.peers and not args.levers:
         lines.append("")
         for kind, some in (("as shipped", [name for name in peers if ";" not in name]), ("at all", list(peers))):
             best = min(some, key=lambda name: peers[name])
@@ -379,6 +387,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=3, help="untimed turns of each before (default: %(default)s)")
     parser.add_argument("--inner", type=int, default=1, help="steps in a turn; more on a GPU (default: %(default)s)")
     parser.add_argument("--peers", nargs="*", default=[DIFFUSERS, LUCIDRAINS], choices=[DIFFUSERS, LUCIDRAINS])
+    parser.add_argument("--other", metavar="FOLDER", help="and ours as another checkout has it")
     parser.add_argument("--autocast", action="store_true", help="peers under bf16 autocast, too")
     parser.add_argument("--levers", action="store_true", help="ours with one lever removed at a time, no peers")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

@@ -8,9 +8,9 @@ are kept in --cache, and what is a part or a mixture of others is put together f
 """
 
 import argparse
-import csv
 import dataclasses
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -34,7 +34,10 @@ from selfguide.metrics.networks.network import FeatureNetwork
 from selfguide.metrics.networks.registry import build_network
 from selfguide.metrics.reference_set import RealFeatures
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from report import Row, publish, write_csv  # noqa: E402
+
 SEED = 0
 BATCH_SIZE = 16
 #: Title => key of `score`, factor, format.
@@ -162,18 +165,18 @@ def rows_of(sets: dict[str, FeatureSet], labels: NDArray[np.int32] | None) -> It
         yield f"other train images, {name} as many", others.take(slice(num // part))
 
 
-def table(rows: list[dict[str, str | float]], network: FeatureNetwork) -> str:
-    """The columns of COLUMNS that there are, as Markdown."""
+def cells_of(rows: Sequence[Row], network: FeatureNetwork) -> tuple[list[str], list[list[str]]]:
+    """Titles and cells of the columns of COLUMNS that there are."""
     columns = {}
     for title, (key, scale, form) in COLUMNS.items():
         key = key.format(key=network.key, name=network.name)
         if any(key in row for row in rows):
             columns[title] = (key, scale, form)
-    lines = ["| images | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for row in rows:
-        cells = [form.format(scale * float(row[key])) for key, scale, form in columns.values()]
-        lines.append(f"| {row['images']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    cells = [
+        [str(row["images"]), *(form.format(scale * float(row[key])) for key, scale, form in columns.values())]
+        for row in rows
+    ]
+    return ["images", *columns], cells
 
 
 def main() -> None:
@@ -206,22 +209,18 @@ def main() -> None:
     labels = images.train.main_labels
     real, sets = extract_all(images, args.num_reference, network, args.cache)
     floors: dict[int, Floor] = {}
-    rows: list[dict[str, str | float]] = []
+    rows: list[Row] = []
     for name, fake in rows_of(sets, None if labels is None else labels[args.num_reference :]):
         if len(fake) not in floors:
             floors[len(fake)] = compute_floor(real, config, len(fake))
         rows.append({"images": name, **score(fake, real, floors[len(fake)], config)})
         print(rows[-1], flush=True)
-        with open(args.out, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(args.out, rows)
     settings = (
         f"{network.name}, {args.size} px, {args.num_reference} reference images, one draw; precision, recall, density "
         f"and coverage with k = {args.nearest_k} on at most {args.num_nearest} a side."
     )
-    args.out.with_suffix(".md").write_text(f"{settings}\n\n{table(rows, network)}\n")
-    print(table(rows, network))
+    publish(args.out.with_suffix(".md"), settings, *cells_of(rows, network))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,9 @@ runs.csv as soon as it is there; the same command later goes on behind the last 
 
 import argparse
 import contextlib
-import csv
 import dataclasses
-import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +28,15 @@ from selfguide.metrics.extract import extract
 from selfguide.metrics.frechet import frechet_between
 from selfguide.metrics.networks.registry import build_network
 from selfguide.metrics.reference_set import Reference
-from selfguide.samples.conditions import draw_conditions
+from selfguide.samples.draw import draw_signal
 from selfguide.samples.generator import Generator, load
 from selfguide.samples.levels import Levels
 from selfguide.samples.registry import SAMPLERS
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parents[1] / "benchmarks"))
+HERE = Path(__file__).resolve().parent
+sys.path += [str(HERE.parent), str(HERE.parents[1] / "benchmarks")]
 from harness import Time, clock, cpu_model, section, table  # noqa: E402
+from report import draw_lines, read_csv, spread, write_csv  # noqa: E402
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -112,26 +111,14 @@ def draw(generator: Generator, ids: Array, job: Job, batch_size: int) -> tuple[A
 
 def read(path: Path) -> list[Job]:
     """The rows that there are."""
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        types = {field.name: field.type for field in dataclasses.fields(Job)}
-        return [Job(**{name: types[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
+    types = {field.name: field.type for field in dataclasses.fields(Job)}
+    return [Job(**{name: types[name](value) for name, value in row.items()}) for row in read_csv(path)]
 
 
 def append(path: Path, row: Job) -> None:
-    is_new = not path.exists()
-    with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Job)], lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in vars(row).items()})
-
-
-def spread(values: Sequence[float], form: str = ".4g") -> str:
-    """Mean, with the standard deviation where there are several."""
-    sd = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):{form}}{sd}"
+    """Write one more row."""
+    texts = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in vars(row).items()}
+    write_csv(path, [*read_csv(path), texts])
 
 
 def solver_table(rows: list[Job]) -> list[str]:
@@ -142,7 +129,9 @@ def solver_table(rows: list[Job]) -> list[str]:
         cells = [sampler]
         for number in steps:
             found = [row for row in rows if (row.sampler, row.steps) == (sampler, number)]
-            cells.append(f"{spread([r.fd for r in found])} ({found[0].evaluations})" if found else "")
+            cells.append(
+                f"{spread([r.fd for r in found], sd='.2g', alone='')} ({found[0].evaluations})" if found else ""
+            )
         lines.append(cells)
     return table(["solver", *(f"{n} steps" for n in steps)], lines)
 
@@ -155,8 +144,11 @@ def guidance_table(rows: list[Job]) -> list[str]:
         found = [row for row in rows if (row.w, row.interval, row.guiding) == (w, interval, guiding)]
         name = "autoguidance" if guiding == "weak_model" else "interval" if interval else "classifier-free"
         pairs = [(row, plain[w, row.seed]) for row in found if (w, row.seed) in plain]
-        times = [spread([getattr(a, what) / getattr(b, what) for a, b in pairs], ".2f") for what in ("wall", "cpu")]
-        lines.append([name, f"{w:g}", interval or "all", spread([row.fd for row in found]), *times])
+        times = [
+            spread([getattr(a, what) / getattr(b, what) for a, b in pairs], ".2f", ".2g", "")
+            for what in ("wall", "cpu")
+        ]
+        lines.append([name, f"{w:g}", interval or "all", spread([row.fd for row in found], sd=".2g", alone=""), *times])
     return table(["guidance", "w", "noise levels", "FD", "time", "processor time"], lines)
 
 
@@ -164,18 +156,14 @@ def picture(rows: list[Job], path: Path) -> None:
     """FD against steps, and against network evaluations."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     for axis, what in zip(axes, ("steps", "evaluations"), strict=True):
-        for sampler in dict.fromkeys(row.sampler for row in rows):
-            values: dict[int, list[float]] = {}
-            for row in sorted((row for row in rows if row.sampler == sampler), key=lambda row: row.steps):
-                values.setdefault(getattr(row, what), []).append(row.fd)
-            means = [statistics.mean(v) for v in values.values()]
-            deviations = [statistics.stdev(v) if len(v) > 1 else 0.0 for v in values.values()]
-            axis.errorbar(list(values), means, yerr=deviations, marker="o", capsize=2, label=sampler)
+        lines: dict[str, dict[float, list[float]]] = {}
+        for row in sorted(rows, key=lambda row: row.steps):
+            lines.setdefault(row.sampler, {}).setdefault(getattr(row, what), []).append(row.fd)
+        draw_lines(axis, {name: lines[name] for name in dict.fromkeys(row.sampler for row in rows)}, levels={})
         axis.set(xscale="log", xlabel="network evaluations" if what == "evaluations" else what)
         ticks = [5, 10, 20, 50, 100, 200, 500]
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.grid(alpha=0.3)
     axes[0].set_ylabel(f"FD ({NETWORK})")
     axes[0].legend()
     figure.savefig(path, dpi=120)
@@ -211,7 +199,7 @@ def main() -> None:
     for key, job in wanted.items():
         if key in done:
             continue
-        ids = draw_conditions(condition, job.num_images, job.seed).ids
+        ids = draw_signal(condition, job.num_images, job.seed).ids
         if not is_warm:  # the first calls of a shape are slower
             draw(generator, ids[: args.batch_size], dataclasses.replace(job, steps=2), args.batch_size)
             is_warm = True

@@ -48,8 +48,10 @@ def test_widths_are_equal_and_a_guided_step_is_two_forwards():
 
 
 def test_which_contenders_run():
-    args = SimpleNamespace(levers=False, peers=[bench.DIFFUSERS], autocast=True, compile=True)
+    args = SimpleNamespace(levers=False, peers=[bench.DIFFUSERS], autocast=True, compile=True, other=None)
     assert bench.names("training", args) == ["selfguide", "diffusers", "diffusers; bf16", "diffusers; bf16 compiled"]
+    args.other = "elsewhere"
+    assert bench.names("training", args)[:2] == ["selfguide", "of another checkout"]
     args.levers = True
     assert bench.names("guided sampling", args)[-1] == "selfguide; with two forwards"
     assert "selfguide; with loop EMA" not in bench.names("guided sampling", args)
