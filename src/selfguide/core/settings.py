@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfguide.core.config import nearest
-from selfguide.core.errors import UserError
+from selfguide.core.errors import UserError, shown
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,12 +34,15 @@ def with_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str, 
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    for setting in settings:
+    for text in settings:
+        setting = shown(text)
         try:
-            override = OverridesParser.create().parse_override(setting)
+            override = OverridesParser.create().parse_override(text)
             value: Any = override.value()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(f"--set {setting}: {str(error).splitlines()[0]}; expected KEY=VALUE") from None
+        # Of Python: a number of more digits than it reads, or brackets nested too deeply.
+        except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
+            why = shown(str(error).partition("\n")[0])
+            raise UserError(f"--set {setting}: {why}; expected KEY=VALUE") from None
         if not override.key_or_group:
             raise UserError(f"--set {setting}: expected KEY=VALUE")
         if override.is_add() or override.is_delete() or override.is_sweep_override() or override.package is not None:

@@ -45,12 +45,15 @@ def test_the_values_are_those_of_dvc(tmp_path, settings):
         (["k.x=3"], "k.x: unknown key"), (["k"], "expected KEY=VALUE"), (["=3"], "expected KEY=VALUE"),
         (["k=1,2"], "one value"), (["+new=3"], "one value"), (["~k"], "one value"), (["k=[1"], "expected KEY=VALUE"),
         (["k={a:"], "expected KEY=VALUE"), ([""], "expected KEY=VALUE"), (["k=a:b,c"], "one value"),
-        (["k=range(3)"], ""),
+        (["k=range(3)"], ""), ([f"k={'9' * 5000}"], "expected KEY=VALUE"),
+        ([f"k={'{a:' * 300}1{'}' * 300}"], "expected KEY=VALUE"), (["k=5\n"], "expected KEY=VALUE"),
     ],
 )  # fmt: skip
 def test_what_is_no_setting(settings, message):
-    with pytest.raises(UserError, match=rf"--set .*{message}"):
+    with pytest.raises(UserError, match=rf"--set .*{message}") as caught:
         with_settings(VALUES, settings)
+    assert len(str(caught.value)) < 700, "however long the setting"
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("settings", [["kk=3"], ["k=[1"], ["samples.x=1"]])
