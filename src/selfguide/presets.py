@@ -95,8 +95,8 @@ def choose(name: str, presets: Presets, path: Path) -> str:
     """
     text, said = presets.text(name), f"{path}: preset {name}"
     if path.is_file():
-        before = path.read_text(encoding="utf-8")
-        known = next((each for each in presets.names if presets.text(each) == before), None)
+        before = path.read_bytes()  # which may be no text
+        known = next((each for each in presets.names if presets.text(each).encode() == before), None)
         if known is not None:
             said += f", in the place of preset {known}"
         else:

@@ -95,3 +95,11 @@ def test_the_command(scratch_root, monkeypatch, capsys):
     module.main()
     assert capsys.readouterr().out == "params.yaml: preset tiny\n"
     assert Path("params.yaml").read_text() == PRESETS.text("tiny")
+
+
+def test_what_is_no_text_is_kept(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    choose("tiny", PRESETS, path)
+    assert (tmp_path / "params.yaml.before").read_bytes() == b"\xff\xfe\x00"
+    assert path.read_text() == PRESETS.text("tiny")
