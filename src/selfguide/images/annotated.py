@@ -64,6 +64,7 @@ class AnnotatedImage:
 class AnnotatedImages:
     """Entries in a fixed order, decoded on demand, as a source; `num_objects`: at least those of any image."""
 
+    mask_names: tuple[str, ...] | None = None
     independent = False
 
     def __init__(

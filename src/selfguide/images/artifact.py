@@ -20,6 +20,8 @@ from selfguide.core.errors import UserError
 from selfguide.core.target import replacing
 
 KIND, STAGE = "images", "images"
+#: In masks: of no class, or not known.
+VOID = 255
 SplitName = Literal["train", "heldout"]
 
 Pixels = NDArray[np.uint8]
@@ -41,7 +43,7 @@ class ImageSplit:
         pixels: (N, S, S, 3) uint8 RGB.
         labels: (N,) int32, -1 where unknown; or (N, O), -1 where there are fewer objects.
         boxes: (N, 4) int16 x0, y0, x1, y1 in pixels, half-open, inside the image; or (N, O, 4); 0, 0, 0, 0 for none.
-        masks: (N, S, S) uint8, class id + 1, 0 is background.
+        masks: (N, S, S) uint8, 0..K-1, a class of `ImageSet.mask_names`; 255 is void: not known, or of no class.
     """
 
     pixels: Pixels
@@ -139,6 +141,7 @@ def write_images_meta(
     num_skipped: int,
     num_objects: int | None,
     class_names: Sequence[str] | None,
+    mask_names: Sequence[str] | None,
 ) -> None:
     """Write meta.json, last; see ImageSet for the facts."""
     write_meta(
@@ -151,6 +154,7 @@ def write_images_meta(
         num_skipped=num_skipped,
         num_objects=num_objects,
         class_names=list(class_names) if class_names else None,
+        mask_names=list(mask_names) if mask_names else None,
     )
 
 
@@ -162,6 +166,8 @@ class ImageSet:
         train: at least one image.
         heldout: images that no network is trained on, or None.
         class_names: name of each label, or None where no labels are known.
+        mask_names: name of each number in the masks, the background among them where the data set has one; or None
+            where no masks are known.
         source: name of the source.
         num_skipped: unreadable files left out.
     """
@@ -171,6 +177,7 @@ class ImageSet:
     class_names: tuple[str, ...] | None
     source: str
     num_skipped: int
+    mask_names: tuple[str, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -194,6 +201,7 @@ class ImageSet:
                 num_skipped=self.num_skipped,
                 num_objects=self.train.num_objects,
                 class_names=self.class_names,
+                mask_names=self.mask_names,
             )
 
     @classmethod
@@ -204,13 +212,14 @@ class ImageSet:
             UserError: missing, truncated or not as meta.json says.
         """
         meta = read_meta(folder, KIND, STAGE)
-        names = meta["class_names"]
+        names, mask_names = meta["class_names"], meta["mask_names"]
         return cls(
             train=_open_split(meta, "train"),
             heldout=_open_split(meta, "heldout") if meta["num_heldout"] else None,
             class_names=tuple(names) if names else None,
             source=meta["source"],
             num_skipped=meta["num_skipped"],
+            mask_names=tuple(mask_names) if mask_names else None,
         )
 
 

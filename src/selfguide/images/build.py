@@ -85,6 +85,7 @@ def build(config: ImagesConfig, seed: int, folder: str | Path) -> ImageSet:
             num_skipped=len(unreadable),
             num_objects=train_writer.num_objects,
             class_names=class_names,
+            mask_names=train.mask_names,
         )
     return ImageSet.load(folder)
 

@@ -57,6 +57,7 @@ class ImageFile:
 class ImageFolder:
     """Entries in a fixed order, decoded on demand."""
 
+    mask_names: tuple[str, ...] | None = None
     independent = False
 
     def __init__(self, description: str, entries: list[ImageFile], max_pixels: int) -> None:

@@ -16,6 +16,7 @@ from selfguide.images.source import Reading
 class PixelSource:
     """Images (N, H, W, 3) or grey (N, H, W), uint8, with labels (N,) or None."""
 
+    mask_names: tuple[str, ...] | None = None
     independent = False
 
     def __init__(

@@ -136,6 +136,7 @@ class Scenes:
 
     description = "scenes"
     class_names: tuple[str, ...] | None = CLASS_NAMES
+    mask_names: tuple[str, ...] | None = ("background", *CLASS_NAMES)
     independent = True
 
     def __init__(self, num_images: int, seed: int, max_objects: int = 1) -> None:

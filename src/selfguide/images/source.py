@@ -37,12 +37,14 @@ class Source(Protocol):
         description: what and where, for messages.
         num_images: how many there are, readable or not.
         class_names: name of each label, or None where labels are unknown.
+        mask_names: name of each class number in masks, or None where there are no masks.
         independent: rows are independent draws already, so that taking them in order is taking them at random.
     """
 
     description: str
     num_images: int
     class_names: tuple[str, ...] | None
+    mask_names: tuple[str, ...] | None
     independent: bool
 
     def read(self, rows: Rows, framing: Framing) -> Reading:
