@@ -16,12 +16,15 @@ from selfguide.checkpoint.config import CheckpointConfig
 from selfguide.clusters.config import ClustersConfig
 from selfguide.core.config import Guidance, StrictModel, nearest, one_of, parse, read_yaml
 from selfguide.core.errors import UserError, shown
+from selfguide.core.project import located
 from selfguide.core.settings import with_settings
 from selfguide.denoiser.config import DenoiserConfig
 from selfguide.features.config import FeaturesConfig
 from selfguide.images.config import NUM_CLASSES, WITH_TRUTH, ImagesConfig
+from selfguide.masks.config import MasksConfig, SegmenterConfig
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.keys import criteria
+from selfguide.patches.config import PatchesConfig
 from selfguide.reference.config import ReferenceConfig
 from selfguide.samples.config import SamplesConfig
 from selfguide.signal.where import WHERE
@@ -45,6 +48,9 @@ class Params(StrictModel):
     features: FeaturesConfig
     clusters: ClustersConfig
     boxes: BoxesConfig
+    patches: PatchesConfig
+    segmenter: SegmenterConfig
+    masks: MasksConfig
     denoiser: DenoiserConfig
     checkpoint: CheckpointConfig
     samples: SamplesConfig
@@ -96,14 +102,14 @@ def _guidance_and_images(params: Params) -> Iterator[str]:
 
 def _k_and_images(params: Params) -> Iterator[str]:
     num = params.images.num_rows
-    if _is_self_guided(params) and num is not None and params.k > num:
+    if _has_clusters(params) and num is not None and params.k > num:
         yield f"k: expected at most {num}, the training images (images.num_train x images.num_views), found {params.k}"
 
 
 def _picture_and_images(params: Params) -> Iterator[str]:
     rows, columns = min(params.k, params.clusters.picture_rows), params.clusters.picture_columns
     pixels = rows * columns * max(params.images.size, 64) ** 2
-    if _is_self_guided(params) and pixels > 1_000_000_000:
+    if _has_clusters(params) and pixels > 1_000_000_000:
         yield (
             f"clusters.picture_rows: {rows} rows of {columns} images are a picture of {pixels} pixels; expected at most"
             " 1000000000; lower picture_rows or picture_columns"
@@ -128,6 +134,14 @@ def _boxes_and_backbone(params: Params) -> Iterator[str]:
             f"backbone.variant: boxes.method {method} needs a vision transformer, found {variant}; use one of"
             f" {', '.join(valid)}"
         )
+
+
+def _patches_and_backbone(params: Params) -> Iterator[str]:
+    kind, variant, patch = params.patches.kind, params.backbone.variant, params.backbone.patch_size
+    if "masks" not in KINDS[params.guidance].inputs or (kind == "map") == (patch is None):
+        return
+    fitting = "map" if patch is None else "tokens or keys"
+    yield f"patches.kind: {variant} has no {kind}; set it to {fitting}, or change backbone.variant"
 
 
 def _denoiser_and_images(params: Params) -> Iterator[str]:
@@ -205,12 +219,12 @@ def _metrics_and_sizes(params: Params) -> Iterator[str]:
 def _ids_and_guidance(params: Params) -> Iterator[str]:
     sets = [(each,) if isinstance(each, int) else each for each in params.samples.ids or ()]
     largest = max((number for each in sets for number in each), default=-1)
-    num = params.k if _is_self_guided(params) else NUM_CLASSES.get(params.images.source)
+    num = _num_ids(params)
     if params.guidance == "none" and largest >= 0:
         yield f"samples.ids: guidance none has no ids, found {largest}; set samples.ids to null"
     elif num is not None and largest >= num:
         yield f"samples.ids: guidance {params.guidance} has ids 0 to {num - 1}, found {largest}"
-    elif _is_self_guided(params) and KINDS[params.guidance].where and not any(params.samples.places().values()):
+    elif _has_clusters(params) and KINDS[params.guidance].where and not any(params.samples.places().values()):
         for each in [each for each in sets if len(set(each)) != 1][:1]:
             yield (
                 "samples.ids: a place is drawn from the training images of the same ids, which have one each, found"
@@ -226,15 +240,34 @@ def _places_and_guidance(params: Params) -> Iterator[str]:
         if kind != where:
             yield f"samples.{kind}: guidance {params.guidance} has no {kind}; set samples.{kind} to null"
             continue
+        if isinstance(values, str):
+            if not Path(located(values)).exists():
+                yield f"samples.{kind}: {values}: no such file or folder"
+            continue  # read where it is used
         try:
-            WHERE[kind].parse(values, params.images.size)
+            WHERE[kind].parse(values, params.images.size, 1)
         except UserError as error:
             yield f"samples.{error}"
 
 
 def _is_self_guided(params: Params) -> bool:
-    """Whether a backbone and clusters are made at all."""
+    """Whether a backbone is made at all."""
     return KINDS[params.guidance].is_self_guided
+
+
+def _has_clusters(params: Params) -> bool:
+    """Whether k-means clusters are made."""
+    return KINDS[params.guidance].has_clusters
+
+
+def _num_ids(params: Params) -> int | None:
+    """How many ids the guidance has, where it is known before any file is opened."""
+    kind = KINDS[params.guidance]
+    if "masks" in kind.inputs:
+        return params.segmenter.num_classes
+    if kind.has_clusters:
+        return params.k
+    return None if kind.where == "masks" else NUM_CLASSES.get(params.images.source)
 
 
 CHECKS = (
@@ -243,6 +276,7 @@ CHECKS = (
     _picture_and_images,
     _backbone_and_images,
     _boxes_and_backbone,
+    _patches_and_backbone,
     _denoiser_and_images,
     _steps_and_denoiser,
     _checkpoint_and_denoiser,

@@ -1,4 +1,4 @@
-"""Turns labels, clusters and boxes into the guidance signal of a kind; the table of kinds is in `registry`."""
+"""Turns labels, clusters, boxes and masks into the guidance signal of a kind; the table of kinds is in `registry`."""
 
 from pathlib import Path
 
@@ -12,8 +12,11 @@ from selfguide.clusters.artifact import Clusters
 from selfguide.core.artifact import Array
 from selfguide.core.config import parse
 from selfguide.core.errors import UserError, rerun
-from selfguide.images.artifact import ImageSet
+from selfguide.images.artifact import VOID, ImageSet
+from selfguide.masks.annotator import save_segmentation
+from selfguide.masks.artifact import FoundMasks
 from selfguide.signal.signal import Form, Signal
+from selfguide.signal.where import held
 
 
 def none(images: ImageSet) -> Annotation:
@@ -71,6 +74,43 @@ def ground_truth_boxed(images: ImageSet) -> Annotation:
         )
     form = Form(labelled.num_ids, "boxes", images.size, channels=1)
     return Annotation("ground_truth_boxed", Signal(form, ids, boxes.reshape(len(boxes), -1, 4)), images.class_names)
+
+
+def self_segmented(masks: FoundMasks, segmenter: Path, backbone: Path) -> Annotation:
+    """The class map that was found in each image, and the set of classes that it holds.
+
+    Raises:
+        UserError: the segmenter or the backbone is not the one that found them.
+    """
+    form = Form(masks.num_classes, "masks", masks.size, masks.num_classes)
+    return Annotation(
+        "self_segmented",
+        Signal(form, held(masks.masks), masks.masks),
+        backbone=masks.backbone,
+        annotator=lambda folder: save_segmentation(folder, backbone, segmenter, masks.settings),
+    )
+
+
+def ground_truth_segmented(images: ImageSet) -> Annotation:
+    """The data set's masks, and the set of classes that each holds.
+
+    Raises:
+        UserError: the images have no masks, or void ones alone.
+    """
+    masks, names = images.train.masks, images.mask_names
+    if masks is None or names is None:
+        raise UserError(
+            "guidance: ground_truth_segmented needs masks, and data/images has none; use images.source voc with"
+            " images.masks, masked_folder, cocostuff27 or scenes, or guidance: self_segmented"
+        )
+    ids = held(masks)
+    if not (ids >= 0).any():
+        raise UserError(
+            f"guidance: ground_truth_segmented: expected classes in the masks of data/images, found {VOID} (void) alone;"
+            " look at images.masks and images.mask_classes"
+        )
+    form = Form(len(names), "masks", images.size, len(names))
+    return Annotation("ground_truth_segmented", Signal(form, ids, masks), names)
 
 
 def _labels(images: ImageSet, kind: str) -> tuple[Array, Form]:

@@ -10,6 +10,7 @@ from selfguide.annotations.artifact import Annotation
 from selfguide.boxes.artifact import FoundBoxes
 from selfguide.clusters.artifact import Clusters
 from selfguide.images.artifact import ImageSet
+from selfguide.masks.artifact import FoundMasks
 
 #: What an annotation may be made of: its folder, and how it is read from there.
 INPUTS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -17,6 +18,8 @@ INPUTS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "backbone": ("models/backbone", Path),
     "clusters": ("data/clusters", Clusters.load),
     "boxes": ("data/boxes", FoundBoxes.load),
+    "segmenter": ("models/segmenter", Path),
+    "masks": ("data/masks", FoundMasks.load),
 }
 
 
@@ -34,11 +37,16 @@ class Kind:
     make: Callable[..., Annotation]
     inputs: tuple[str, ...]
     where: str | None = None
-    truth: tuple[Literal["labels", "boxes"], ...] = ()
+    truth: tuple[Literal["labels", "boxes", "masks"], ...] = ()
 
     @property
     def is_self_guided(self) -> bool:
-        """Whether ids are clusters, and no annotation of the data set is looked at."""
+        """Whether a backbone stands in for annotation; nothing of the data set but pixels is looked at then."""
+        return "images" not in self.inputs
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether ids are k-means clusters."""
         return "clusters" in self.inputs
 
 
@@ -48,4 +56,6 @@ KINDS: dict[str, Kind] = {
     "self_labeled": Kind(annotate.self_labeled, ("clusters",)),
     "self_boxed": Kind(annotate.self_boxed, ("clusters", "boxes", "backbone"), "boxes"),
     "ground_truth_boxed": Kind(annotate.ground_truth_boxed, ("images",), "boxes", ("labels", "boxes")),
+    "self_segmented": Kind(annotate.self_segmented, ("masks", "segmenter", "backbone"), "masks"),
+    "ground_truth_segmented": Kind(annotate.ground_truth_segmented, ("images",), "masks", ("masks",)),
 }

@@ -170,6 +170,15 @@ class PatchReader:
         digests = np.frombuffer(b"".join(digest for _, digest in read), np.uint8).reshape(-1, 32)
         return PatchBatch(numbers, patches, torch.from_numpy(digests.copy()))
 
+    @property
+    def most_patches(self) -> int:
+        """Of the images, padding included."""
+        return int(self._grids.prod(axis=1).max())
+
+    def layout(self, i: int) -> Patches:
+        """Grid, scales and size of image i, without features."""
+        return self._patches(i, np.empty((0, 0), np.float32))
+
     def by_image(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Rows (N, ...) in the reader's order => in the images' own."""
         ordered = np.empty_like(rows)
@@ -228,6 +237,13 @@ def patch_side(backbone: Backbone, kind: Kind) -> int:
     return _PROBE // _map(backbone, weight.new_zeros(1, 3, _PROBE, _PROBE)).shape[-1]
 
 
+def patch_width(backbone: Backbone, kind: Kind) -> int:
+    """D, the length of a patch's features."""
+    side = patch_side(backbone, kind) if kind != "map" else _PROBE
+    weight = next(backbone.network.parameters())
+    return int(patch_features(backbone, weight.new_zeros(1, 3, side, side), kind).shape[-1])
+
+
 def patch_features(backbone: Backbone, images: Tensor, kind: Kind) -> Tensor:
     """Features of every patch.
 
@@ -274,6 +290,16 @@ def input_hw(size: Size, input_size: int | None) -> Size:
     height, width = size
     shorter = min(height, width)
     return round(height * input_size / shorter), round(width * input_size / shorter)
+
+
+def prepare_pixels(image: Pixels, input_size: int | None) -> Pixels:
+    """An image as large as the network's input, (h, w, 3) uint8."""
+    size = input_hw((image.shape[0], image.shape[1]), input_size)
+    if size == image.shape[:2]:
+        return image
+    planes = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+    resized = F.interpolate(planes, size, mode="bicubic", antialias=True)
+    return resized[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def prepare(image: Pixels, size: Size, preprocessing: Preprocessing, device: torch.device) -> Tensor:

@@ -160,6 +160,10 @@ class Filled:
         yield
         discard(self.scratch)
 
+    def only(self, *names: str) -> "Filled":
+        """Those of these names; the others are never put anywhere."""
+        return Filled(self.scratch, names)
+
     def read(self) -> dict[str, Array]:
         """The arrays by name, in memory; nothing is left of them on the disk."""
         arrays: dict[str, Array] = {name: np.load(self.scratch / f"{name}.npy") for name in self.names}
@@ -183,7 +187,7 @@ def fill_rows(
         network: module whose device and precision Lightning manages; put in eval mode.
         function: computes a batch of rows with it; called without gradients.
         num_rows: N.
-        outputs: name => (shape of one row, "float32" or "uint8").
+        outputs: name => (shape of one row, "float32", "float16" or "uint8").
         batch_size: rows per call.
         scratch: folder for work in progress (see `selfguide.core.scratch`); rows already there are kept.
         description: word for the progress bar.

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from selfguide.core.config import NumSamples, Precision, Steps, StrictModel
+from selfguide.core.config import FilePath, NumSamples, Precision, Steps, StrictModel
 
 MAX_BATCH = 1_000_000
 Id = Annotated[int, Field(ge=0, lt=2**31)]
@@ -54,6 +54,9 @@ class SamplesConfig(Sampling):
     boxes: Annotated[tuple[tuple[int, int, int, int], ...], Field(min_length=1)] | None
     """Boxes x0, y0, x1, y1 in pixels, half-open, repeated in turn, for boxed guidance; null = drawn with the ids, or,
     where these are given, from the training images of the same id."""
+    masks: FilePath | None
+    """A .npy of class numbers (M, S, S), or a folder of PNGs, repeated in turn, for segmented guidance; null = drawn with
+    the ids."""
     precision: Precision
     """Precision of the network's forward passes; the sampler's own arithmetic stays float32."""
     compile: bool
@@ -61,7 +64,7 @@ class SamplesConfig(Sampling):
 
     def places(self) -> dict[str, Any]:
         """What is given of places, by its kind: see `selfguide.signal.asked.Places`."""
-        return {"boxes": self.boxes}
+        return {"boxes": self.boxes, "masks": self.masks}
 
     @field_validator("batch_size")
     @classmethod

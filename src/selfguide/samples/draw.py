@@ -8,6 +8,7 @@ from selfguide.core.errors import UserError
 from selfguide.core.seeding import numpy_generator
 from selfguide.signal.asked import Ids, Places, as_ids, as_where
 from selfguide.signal.signal import Signal
+from selfguide.signal.where import WHERE
 
 
 def draw_signal(
@@ -19,7 +20,7 @@ def draw_signal(
         condition: its rows are the empirical distribution.
         num_images: M; a larger M extends a smaller one.
         seed: of the draw.
-        ids: to repeat in turn instead; places are then drawn from the images of the same id.
+        ids: to repeat in turn instead (of given places that hold ids, theirs); places are then drawn from the images of the same id.
         places: to repeat in turn instead.
 
     Raises:
@@ -33,15 +34,18 @@ def draw_signal(
     except UserError as error:
         raise UserError(f"samples.{error} (guidance: {condition.guidance})") from None
     drawn = signal.take(rows)
+    held = None if where is None or signal.form.where is None else WHERE[signal.form.where].ids(where)
+    if ids is None and held is not None:  # a mask says itself what it holds
+        drawn = Signal(signal.form, held[turns % len(held)], drawn.where)
     if ids is not None:
         given = as_ids(ids)
         if signal.where is not None and where is None:
-            drawn = signal.take(_rows_with(signal.ids, given, num_images, seed))
+            drawn = signal.take(_rows_with(signal.ids, given, num_images, seed, str(signal.form.where)))
         drawn = Signal(signal.form, given[turns % len(given)], drawn.where)
     return drawn if where is None else Signal(signal.form, drawn.ids, where[turns % len(where)])
 
 
-def _rows_with(ids: Array, given: Array, num_images: int, seed: int) -> Array:
+def _rows_with(ids: Array, given: Array, num_images: int, seed: int, where: str) -> Array:
     """For image j a random training image that has all ids of given[j % len(given)]: int64 (M,)."""
     uniform = numpy_generator(seed, "sampled boxes").random(num_images)
     own = ids.reshape(len(ids), -1)
@@ -53,7 +57,7 @@ def _rows_with(ids: Array, given: Array, num_images: int, seed: int) -> Array:
         if not len(having):
             raise UserError(
                 f"samples.ids: no training image has {asked or 'the null condition'}, so there is no place to draw"
-                " for it; give samples.boxes, or other ids"
+                f" for it; give samples.{where}, or other ids"
             )
         mine = np.arange(turn, num_images, len(given))
         rows[mine] = having[(uniform[mine] * len(having)).astype(np.int64)]

@@ -23,7 +23,7 @@ from selfguide.samples.levels import Levels
 from selfguide.samples.noise import ImageNoise
 from selfguide.samples.registry import SAMPLERS
 from selfguide.samples.solver import solve
-from selfguide.signal.asked import Boxes, Ids, asked
+from selfguide.signal.asked import Boxes, Ids, Masks, asked
 from selfguide.signal.condition import BatchCondition
 from selfguide.signal.render import Renderer
 
@@ -74,12 +74,13 @@ class Generator:
 
     def sample(
         self,
-        ids: Ids,
+        ids: Ids | None = None,
         w: float = 2.0,
         num_steps: int = DEFAULTS.num_steps,
         seed: int = 0,
         *,
         boxes: Boxes | None = None,
+        masks: Masks | None = None,
         first_index: int = 0,
         batch_size: int = 256,
         **sampling: Any,
@@ -88,12 +89,14 @@ class Generator:
 
         Args:
             ids: condition ids, 0..K-1 or -1 = null, (M,); for a model of images with several classes also lists of
-                ids. One id goes with all boxes.
+                ids. One id goes with all boxes or masks. None: the classes that each mask holds.
             w: guidance strength; 0 = unconditional (or the weak model), 1 = conditional.
             num_steps: denoising steps, 1..T.
             seed: image i is a function of (seed, first_index + i), its id and boxes, w and the sampler's settings.
             boxes: where the object is to be: x0, y0, x1, y1 in pixels, half-open, (M, 4), or (M, O, 4) for several;
                 0, 0, 0, 0 = none. One box goes with all ids. For models of boxed guidance alone, which need them.
+            masks: the class of each pixel, 0..K-1, or 255 for none: uint8 (M, S, S), or (S, S) for all ids. For models of
+                segmented guidance alone, which need them.
             first_index: index of the first image.
             batch_size: images per call of the network.
             sampling: further settings of `selfguide.samples.config.Sampling`: sampler="ddim", eta=0.0, clip=True,
@@ -103,9 +106,9 @@ class Generator:
             uint8 (M, S, S, 3).
 
         Raises:
-            UserError: an id, a box or a setting out of range, or boxes missing or not of use.
+            UserError: an id, a place or a setting out of range, or places missing or not of use.
         """
-        signal = asked(self.form, ids, {"boxes": boxes})
+        signal = asked(self.form, ids, {"boxes": boxes, "masks": masks})
         settings = as_sampling({"num_steps": num_steps, **sampling})
         self.check(settings)
         w = real_number("w", w, -MAX_W, MAX_W)

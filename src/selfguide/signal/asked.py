@@ -1,6 +1,7 @@
 """What a caller asks for, in lists of numbers, as a signal."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,23 +16,29 @@ from selfguide.signal.where import WHERE
 Ids = Sequence[int] | Sequence[Sequence[int]] | Sequence[int | Sequence[int]] | Array
 #: x0, y0, x1, y1 in pixels, half-open: one box an image, or a list of them.
 Boxes = Sequence[Sequence[int]] | Sequence[Sequence[Sequence[int]]] | Array
+#: The class of each pixel, 0..K-1, or 255 for none: (S, S) or (M, S, S); or a .npy, or a folder of PNGs.
+Masks = Array | Sequence[Any] | str | Path
 #: The places that a caller gives, by their kind; None: not given.
 Places = Mapping[str, Any]
 
 
-def asked(form: Form, ids: Ids, places: Places) -> Signal:
+def asked(form: Form, ids: Ids | None, places: Places) -> Signal:
     """A signal as a model of that form takes it; one id goes with all places, and one place with all ids.
 
     Args:
         form: that the model was trained on.
-        ids: 0..K-1, or -1 = null; one an image, or a list of them.
+        ids: 0..K-1, or -1 = null; one an image, or a list of them. None: those that the places hold.
         places: see `Places`.
 
     Raises:
         UserError: an id or place out of range; places missing, or of a kind that the model does not know; numbers of
             them that do not go together.
     """
-    chosen, where = as_ids(ids, form.num_ids), as_where(form, places)
+    where = as_where(form, places)
+    held = None if where is None or form.where is None else WHERE[form.where].ids(where)
+    chosen = held if ids is None else as_ids(ids, form.num_ids)
+    if chosen is None:
+        raise UserError("ids: expected one an image, or a list of them; found none, and no masks that hold them")
     if form.where is None:
         return Signal(form, chosen)
     if where is None:
@@ -57,7 +64,7 @@ def as_where(form: Form, places: Places) -> Array | None:
                 f"{kind}: the guidance has no {kind}; leave them out, or train with a guidance that has {kind}"
             )
     values = None if form.where is None else places.get(form.where)
-    return None if values is None or form.where is None else WHERE[form.where].parse(values, form.side)
+    return None if values is None or form.where is None else WHERE[form.where].parse(values, form.side, form.channels)
 
 
 def as_ids(ids: Ids, num_ids: int = 2**31) -> Array:

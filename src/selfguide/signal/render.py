@@ -10,7 +10,7 @@ from torch import Tensor
 from selfguide.core.artifact import Array
 from selfguide.core.resident import Resident
 from selfguide.signal.condition import BatchCondition
-from selfguide.signal.signal import Signal
+from selfguide.signal.signal import Form, Signal
 
 
 def box_masks(boxes: Tensor, size: int) -> Tensor:
@@ -33,8 +33,16 @@ def box_masks(boxes: Tensor, size: int) -> Tensor:
     return (torch.bmm(rows.mT, columns) > 0).float()[:, None]
 
 
-#: Of each kind of place: (rows, side in pixels) => its channels at that side, float32 (B, M, side, side), 0..1.
-DRAWN: dict[str, Callable[[Tensor, int], Tensor]] = {"boxes": box_masks}
+def one_hot(masks: Tensor, num_classes: int) -> Tensor:
+    """Class numbers (B, S, S), 0..K-1, as float32 (B, K, S, S), a channel each; what is none of them, as void, has none."""
+    return (masks[:, None] == torch.arange(num_classes, device=masks.device).view(-1, 1, 1)).float()
+
+
+#: Of each kind of place: (rows, form) => its channels, float32 (B, form.channels, form.side, form.side), 0..1.
+DRAWN: dict[str, Callable[[Tensor, Form], Tensor]] = {
+    "boxes": lambda rows, form: box_masks(rows, form.side),
+    "masks": lambda rows, form: one_hot(rows, form.channels),
+}
 
 
 class Renderer:
@@ -56,7 +64,7 @@ class Renderer:
         ids = self.ids(rows).long()
         if self.where is None or self.form.where is None:
             return BatchCondition(ids)
-        maps = DRAWN[self.form.where](self.where(rows), self.form.side)
+        maps = DRAWN[self.form.where](self.where(rows), self.form)
         if self.side != self.form.side:
             maps = F.interpolate(maps, size=(self.side, self.side), mode="area")
         return BatchCondition(ids, maps)

@@ -1,7 +1,8 @@
 """What N images are guided by. Annotation, condition and samples each hold a signal, in their folders.
 
 ids.npy     int32 (N,), 0..num_ids-1, -1 = null (unknown); (N, L) where images have up to L ids, -1 behind the last
-boxes.npy   int16 (N, O, 4), where the signal says where: see `selfguide.signal.where`
+boxes.npy   int16 (N, O, 4), or
+masks.npy   uint8 (N, S, S), where the signal says where: see `selfguide.signal.where`
 meta.json   `signal`: its form, and the arrays' shapes
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from selfguide.core.artifact import Array, Meta, save_array
 from selfguide.core.digest import digest_json
-from selfguide.core.errors import UserError, rerun
+from selfguide.core.errors import UserError, rerun, shown
 from selfguide.signal.where import WHERE
 
 
@@ -137,13 +138,13 @@ class Signal:
                 f"{name}: expected {self.form.where} of shape ({wanted}), a row for each of the ids, found"
                 f" {rows.shape}; {rerun(stage)}"
             )
-        wrong, expected = kind.wrong(rows, self.form.side)
-        self._refuse(self.form.where, wrong, f"{expected}, the side of the images", name, stage)
+        wrong, expected = kind.wrong(rows, self.form.side, self.form.channels)
+        self._refuse(self.form.where, wrong, expected, name, stage)
 
     def _refuse(self, what: str, wrong: Array, expected: str, name: str, stage: str) -> None:
         if wrong.any():
             row = int(wrong.reshape(len(self), -1).any(axis=1).argmax())
-            found = self._arrays()[what][row].tolist()
+            found = shown(self._arrays()[what][row].tolist())
             raise UserError(f"{name}: expected {what} {expected}, found {found} of image {row}; {rerun(stage)}")
 
     def save(self, folder: Path) -> dict[str, Any]:
