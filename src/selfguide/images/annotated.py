@@ -100,7 +100,6 @@ class AnnotatedImages:
         """Decode the rows and bring their boxes and masks along; an object that the crop removes is none."""
         objects: dict[int, NDArray[np.int64]] = {}
         assumed: dict[int, str] = {}
-
         masks = None if self._masks is None else np.zeros((len(rows), framing.size, framing.size), dtype=np.uint8)
 
         def view(row: int) -> View:

@@ -54,7 +54,9 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
     where = f"images.path: {root}"
     inside = files_of(where, root)
     files = _devkit(where, inside)
-    pictures, masks = _pictures(where, files), _masks(config, files)
+    pictures, masks = _pictures(where, files), None
+    if config.masks is not None:
+        masks = _masks(f"images.masks: {config.masks}", config.masks, root, files, pictures)
     mask_classes = None if masks is None else class_file(config, [{**inside, **files}], first=1) or VOC_CLASSES
     parsed = _annotations(where, files, pictures, required=masks is None)
     classes = sorted({name for names, *_ in parsed.values() for name in names})
@@ -147,16 +149,19 @@ def _pictures(where: str, files: Files) -> dict[str, str]:
     return {stem: str(path) for stem, path in pictures.items()}
 
 
-def _masks(config: ImagesConfig, files: Files) -> dict[str, str] | None:
-    """Name without extension => its mask; None where masks are not read."""
-    if config.masks is None:
-        return None
-    masks = _by_stem(files, normalised(config.masks), {".png"})
+def _masks(where: str, folder: str, root: str, files: Files, pictures: Collection[str]) -> dict[str, str]:
+    """Name without extension => its mask."""
+    masks = _by_stem(files, normalised(folder), {".png"})
     if not masks:
         folders = sorted({str(PurePosixPath(name).parent) for name in files if name.lower().endswith(".png")})
         raise UserError(
-            f"images.masks: {config.masks}: expected a folder of .png beside JPEGImages in {config.path}, found none;"
-            f" there are .png in: {shown(', '.join(folders) or 'no folder')}"
+            f"{where}: expected a folder of .png beside JPEGImages in {root}, found none; there are .png in:"
+            f" {shown(', '.join(folders) or 'no folder')}"
+        )
+    if masks.keys().isdisjoint(pictures):
+        raise UserError(
+            f"{where}: {len(masks)} masks, e.g. {shown(min(masks))}.png, and for none of them a picture in JPEGImages;"
+            " the masks are those of another set of images"
         )
     return masks
 
