@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from selfguide.core.config import parse
 from selfguide.core.errors import UserError
-from selfguide.images.config import NUM_CLASSES, SIZES, WITH_BOXES, ImagesConfig, SourceName
+from selfguide.images.cocostuff import CLASSES
+from selfguide.images.config import NUM_CLASSES, SIZES, WITH_BOXES, WITH_TRUTH, ImagesConfig, SourceName
 from selfguide.images.geometry import Framing
 from selfguide.images.registry import SOURCES
 
@@ -45,6 +46,21 @@ def test_what_is_known_without_files_is_what_the_sources_have():
         assert NUM_CLASSES[name] == len(source.class_names)
     assert opened["scenes"].read(np.arange(1), Framing(16, "center")).images.boxes is not None
     assert "digits" not in WITH_BOXES
+    assert NUM_CLASSES["cocostuff27"] == len(CLASSES.names)
+
+
+def test_masks_come_from_the_sources_that_take_them():
+    given = {"path": "x", "annotations": None, "masks": "y", "num_train": None}
+    for name in set(get_args(SourceName)) - {"scenes"}:
+        values = {**SCENES, **given, "source": name, "annotations": "z" if name == "coco" else None}
+        if name in WITH_TRUTH["masks"]:
+            assert parse(ImagesConfig, values, "here").masks == "y"
+        else:
+            with pytest.raises(UserError):
+                parse(ImagesConfig, values, "here")
+    opened = SOURCES["scenes"](parse(ImagesConfig, SCENES, "here"), 0).train
+    assert opened.read(np.arange(1), Framing(16, "center")).images.masks is not None
+    assert "scenes" in WITH_TRUTH["masks"]
 
 
 @pytest.mark.parametrize(
