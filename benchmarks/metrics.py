@@ -63,6 +63,7 @@ def prepare(args: argparse.Namespace) -> None:
         source="scenes", path=None, heldout_path=None, download=False, unreadable="error", max_pixels=180_000_000,
         size=args.size, crop="center", num_train=args.num, num_heldout=args.num,
         scene_objects=1, split=None, heldout_split=None, annotations=None, crop_scale=(1.05, 1.25), num_views=1,
+        masks=None, mask_classes=None,
     )  # fmt: skip
     real, other = build(config, 0, "images/real"), build(config, 1, "images/other")
     assert real.heldout is not None

@@ -111,6 +111,7 @@ def read_images(args: argparse.Namespace) -> ImageSet:
         unreadable="error", max_pixels=180_000_000, size=args.size, crop="center",
         num_train=args.num_reference + args.num, num_heldout=args.num,
         scene_objects=1, split=None, heldout_split=None, annotations=None, crop_scale=(1.05, 1.25), num_views=1,
+        masks=None, mask_classes=None,
     )  # fmt: skip
     return build(config, SEED, args.cache / "images")
 

@@ -131,6 +131,26 @@ def test_many_boxes_are_fitted_as_one_is(found, size, row):
     np.testing.assert_array_equal(fit_boxes(boxes[0], kept[0], size), alone[0])
 
 
+@given(
+    st.integers(1, 5), st.integers(1, 5), st.integers(8, 24), st.integers(12, 48), crops, rows, st.integers(0, 10**6)
+)
+def test_a_mask_lies_where_the_colours_of_its_image_do(columns, lines, block, size, crop, row, seed):
+    classes = 50 * np.random.default_rng(seed).integers(0, 5, (lines, columns)).astype(np.uint8)
+    mask = classes.repeat(block, axis=0).repeat(block, axis=1)
+    view = View(Image.fromarray(np.stack([mask] * 3, axis=-1)), None, Image.fromarray(mask))
+    fitted = fitted_by(view, size, crop, row)
+    kept = Framing(size, crop, (1.0, 3.0), seed=1).window(*view.image.size, row)
+    # Where the centre of each pixel lies in the image, in blocks; colours blend near the edges of a block alone.
+    x, y = (kept[axis] + (np.arange(size) + 0.5) * (kept[axis + 2] - kept[axis]) / size for axis in (0, 1))
+    reach = [2.0 * max(1.0, (kept[axis + 2] - kept[axis]) / size) for axis in (0, 1)]  # of the bicubic filter
+    inside = [(at % block > far) & (at % block < block - far) for at, far in zip((x, y), reach, strict=True)]
+    middle = inside[1][:, None] & inside[0]
+    expected = classes[(y // block).astype(int)[:, None], (x // block).astype(int)]
+    np.testing.assert_array_equal(np.asarray(fitted.mask)[middle], expected[middle])
+    assert np.isin(np.asarray(fitted.mask), classes).all()  # no class is a blend of others
+    np.testing.assert_array_equal(np.asarray(fitted.image)[middle], expected[..., None].repeat(3, axis=2)[middle])
+
+
 @given(views(), st.sampled_from(["center", "squash"]))
 def test_square_images_of_the_right_size_are_untouched(view, crop):
     side = min(view.image.size)

@@ -1,4 +1,4 @@
-"""Images with boxes and labels of several objects, as the sources `voc` and `coco` list them."""
+"""Images with boxes and labels of several objects, with masks, or with both, as sources list them."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,7 +12,9 @@ from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSplit, Rows
 from selfguide.images.config import ImagesConfig
 from selfguide.images.decode import FaultError, Glance, decode_turned, glance, read_pixels
-from selfguide.images.geometry import Framing, fit_boxes, turn_boxes
+from selfguide.images.geometry import Framing, View, fit_boxes, turn_boxes
+from selfguide.images.mask_classes import MaskClasses
+from selfguide.images.mask_file import MaskFile, classes_in
 from selfguide.images.objects import arrange
 from selfguide.images.source import Reading, Sources
 
@@ -50,6 +52,7 @@ class AnnotatedImage:
         size: width and height as annotated, or None; they tell whether boxes are in pixels of the picture as it is
             stored, or as its orientation tag turns it.
         fault: why the annotation cannot be used, or "".
+        mask: its mask, or None where masks are not read.
     """
 
     name: str
@@ -59,40 +62,63 @@ class AnnotatedImage:
     names: Sequence[str] = ()
     size: tuple[int | float, int | float] | None = None
     fault: str = ""
+    mask: MaskFile | None = None
 
 
 class AnnotatedImages:
-    """Entries in a fixed order, decoded on demand, as a source; `num_objects`: at least those of any image."""
+    """Entries in a fixed order, decoded on demand, as a source.
 
-    mask_names: tuple[str, ...] | None = None
+    Args:
+        description: what and where, for messages.
+        entries: the images.
+        class_names: name of each label; None: no objects are known, and labels are the classes in the masks.
+        num_objects: at least those of any image.
+        max_pixels: width times height that a picture or mask may have.
+        masks: classes of the masks; None: masks are not read.
+    """
+
     independent = False
 
     def __init__(
         self,
         description: str,
         entries: Sequence[AnnotatedImage],
-        class_names: Sequence[str],
+        class_names: Sequence[str] | None,
         num_objects: int,
         max_pixels: int,
+        masks: MaskClasses | None = None,
     ) -> None:
         self.description = description
         self.entries = entries
         self.num_images = len(entries)
-        self.class_names: tuple[str, ...] | None = tuple(class_names)
-        self._num_objects, self._max_pixels = num_objects, max_pixels
+        self.mask_names = None if masks is None else masks.names
+        self.class_names = self.mask_names if class_names is None else tuple(class_names)
+        self._has_objects = class_names is not None
+        self._num_objects, self._max_pixels, self._masks = num_objects, max_pixels, masks
 
     def read(self, rows: Rows, framing: Framing) -> Reading:
-        """Decode the rows and bring their boxes along; an object that the crop removes is none."""
+        """Decode the rows and bring their boxes and masks along; an object that the crop removes is none."""
         objects: dict[int, NDArray[np.int64]] = {}
         assumed: dict[int, str] = {}
+        masks = None if self._masks is None else np.zeros((len(rows), framing.size, framing.size), dtype=np.uint8)
 
-        def image(row: int) -> Image.Image:
-            decoded, orientation = self._decode(row)
-            objects[row], assumed[row] = upright_boxes(self.entries[row], decoded.size, orientation)
-            return decoded
+        def view(row: int) -> View:
+            entry, (decoded, orientation) = self.entries[row], self._decode(row)
+            objects[row], assumed[row] = upright_boxes(entry, decoded.size, orientation)
+            if self._masks is None or entry.mask is None:
+                return View(decoded)
+            mask, about = entry.mask.upright(self._masks, decoded.size, orientation, self._max_pixels)
+            assumed[row] = "; and ".join(filter(None, (assumed[row], about)))
+            return View(decoded, mask=mask)
 
-        pixels, windows, readable, unreadable = read_pixels(image, rows, framing, lambda row: self.entries[row].name)
-        rows, windows = rows[readable], windows[readable]
+        read = read_pixels(view, rows, framing, lambda row: self.entries[row].name, masks)
+        pixels, windows, readable, unreadable = read
+        rows, windows, pixels = rows[readable], windows[readable], pixels[readable]
+        masks = None if masks is None else masks[readable]
+        remarks = {self.entries[row].name: assumed[row] for row in rows.tolist() if assumed[row]}
+        if masks is not None and not self._has_objects:
+            labels = classes_in(masks, len(self.mask_names or ()))
+            return Reading(ImageSplit(pixels, labels, masks=masks), rows, windows, tuple(unreadable), remarks)
         labels = np.full((len(rows), self._num_objects), -1, dtype=np.int32)
         boxes = np.zeros((len(rows), self._num_objects, 4), dtype=np.int64)
         for position, row in enumerate(rows.tolist()):
@@ -100,8 +126,7 @@ class AnnotatedImages:
             labels[position, : len(found)] = self.entries[row].labels
             boxes[position, : len(found)] = found
         labels, fitted = arrange(labels, fit_boxes(boxes, windows[:, None], framing.size).astype(np.int16))
-        remarks = {self.entries[row].name: assumed[row] for row in rows.tolist() if assumed[row]}
-        return Reading(ImageSplit(pixels[readable], labels, fitted), rows, windows, tuple(unreadable), remarks)
+        return Reading(ImageSplit(pixels, labels, fitted, masks), rows, windows, tuple(unreadable), remarks)
 
     def original(self, row: int) -> Image.Image:
         """Decode image `row`.
@@ -188,8 +213,9 @@ def open_splits(
     config: ImagesConfig,
     description: str,
     choose: Callable[[str, str | None], Sequence[AnnotatedImage]],
-    class_names: Sequence[str],
+    class_names: Sequence[str] | None,
     num_objects: int,
+    masks: MaskClasses | None = None,
 ) -> Sources:
     """The images of `split` and, where it is given, of `heldout_split`.
 
@@ -197,8 +223,9 @@ def open_splits(
         config: names the two.
         description: what they are parts of, for messages.
         choose: (key, its value or None for all) => the images of that split.
-        class_names: name of each label.
+        class_names: name of each label; None where no objects are known.
         num_objects: at least those of any image.
+        masks: classes of the masks, or None.
 
     Raises:
         UserError: held-out images that are training images too; boxes in other units; what `choose` raises.
@@ -207,14 +234,15 @@ def open_splits(
     def split(key: str, name: str | None) -> AnnotatedImages:
         entries = choose(key, name)
         empty = sum(not len(entry.labels) for entry in entries)
-        _LOG.info("images.%s: %s: %d images, %d of them with no object", key, name, len(entries), empty)
+        objects = "" if class_names is None else f", {empty} of them with no object"
+        _LOG.info("images.%s: %s: %d images%s", key, name, len(entries), objects)
         description_of = f"{name or 'all'} of {description}"
         if empty < len(entries) and all((entry.boxes <= 1).all() for entry in entries):
             raise UserError(
                 f"images.{key}: {description_of}: expected boxes in pixels, found none that leaves the first pixel; are"
                 " they shares of the image? Multiply x by its width and y by its height"
             )
-        return AnnotatedImages(description_of, entries, class_names, num_objects, config.max_pixels)
+        return AnnotatedImages(description_of, entries, class_names, num_objects, config.max_pixels, masks)
 
     train = split("split", config.split)
     if config.heldout_split is None:

@@ -48,6 +48,15 @@ def name_fault(name: str) -> str:
     return ""
 
 
+def lines_of(data: bytes) -> tuple[list[str], bool]:
+    """The lines of a text file that are not blank, and whether it is one for sure: in UTF-8, -16 or -32."""
+    try:
+        text, sure = data.decode(json.detect_encoding(data)), True
+    except UnicodeDecodeError:
+        text, sure = data.decode("latin-1"), False  # which decodes anything
+    return [line.strip() for line in re.split(r"\r\n?|\n", text) if line.strip()], sure
+
+
 def named(where: str, data: bytes, known: Collection[str], readings: Sequence[Callable[[str], str]]) -> list[str]:
     """The names in a text file that has one a line.
 
@@ -64,11 +73,8 @@ def named(where: str, data: bytes, known: Collection[str], readings: Sequence[Ca
     Raises:
         UserError: no text, or an empty one.
     """
-    try:
-        text, sure = data.decode(json.detect_encoding(data)), True
-    except UnicodeDecodeError:
-        text, sure = data.decode("latin-1"), False  # which decodes anything
-    lines = dict.fromkeys(line.strip() for line in re.split(r"\r\n?|\n", text) if line.strip())
+    found, sure = lines_of(data)
+    lines = dict.fromkeys(found)
     if not lines:
         raise UserError(f"{where}: names no image")
 

@@ -10,25 +10,22 @@ import json
 import logging
 import math
 import reprlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from selfguide.core.errors import UserError, shown
-from selfguide.core.project import located
 from selfguide.images.annotated import AnnotatedImage, open_splits
-from selfguide.images.annotation_text import annotated_size, class_name, name_fault, named, number
+from selfguide.images.annotation_text import annotated_size, class_name, name_fault, number
 from selfguide.images.config import ImagesConfig
 from selfguide.images.files import files_of, normalised
+from selfguide.images.lists import Paths, chosen, file_or_inside
 from selfguide.images.source import Sources
 
 _LOG = logging.getLogger(__name__)
 _LISTS = ("images", "annotations", "categories")
-
-Files = dict[str, Callable[[], bytes]]
 
 
 def open_coco(config: ImagesConfig, seed: int) -> Sources:
@@ -40,7 +37,7 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
     """
     root, where = str(config.path), f"images.annotations: {config.annotations}"
     files = files_of(f"images.path: {root}", root)
-    content = _instances(where, _bytes(where, str(config.annotations), files))
+    content = _instances(where, file_or_inside(where, str(config.annotations), files))
     class_names, ids = _classes(where, content["categories"])
     objects, dropped = _objects(where, content, ids)
     if not any(objects.values()):
@@ -49,7 +46,7 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
     if dropped:
         _LOG.info("%s: dropped %d boxes that are empty when rounded", where, dropped)
 
-    pictures = _Paths(files)
+    pictures = Paths(files)
     entries: dict[str, AnnotatedImage] = {}
     listed: dict[str, str] = {}  # a picture => id and name by which it is listed
     twice = []
@@ -83,19 +80,11 @@ def open_coco(config: ImagesConfig, seed: int) -> Sources:
         )
 
     def choose(key: str, name: str | None) -> list[AnnotatedImage]:
-        return list(entries.values()) if name is None else _chosen(f"images.{key}: {name}", name, files, entries)
+        if name is None:
+            return list(entries.values())
+        return chosen(f"images.{key}: {name}", name, files, entries, "images.annotations")
 
     return open_splits(config, str(config.annotations), choose, class_names, num_objects)
-
-
-def _bytes(where: str, name: str, files: Files) -> bytes:
-    """A file, or one below `images.path`."""
-    path = Path(located(name))
-    if path.is_file():
-        return path.read_bytes()
-    if (inside := normalised(name)) in files:
-        return files[inside]()
-    raise UserError(f"{where}: no such file, neither by itself nor in images.path")
 
 
 def _instances(where: str, data: bytes) -> dict[str, list[dict[str, Any]]]:
@@ -184,53 +173,3 @@ def _corners(bbox: Any) -> list[float]:
     x, y, width, height = (number(value) for value in bbox)
     corners: list[float] = np.rint([x, y, x + width, y + height]).tolist()
     return corners
-
-
-class _Paths:
-    """Finds a path by a name, whatever folders, and extension, either of them leaves out."""
-
-    def __init__(self, paths: Iterable[str]) -> None:
-        self._by_name, self._by_stem = defaultdict(list), defaultdict(list)
-        for path in sorted(paths):
-            pure = PurePosixPath(normalised(path))
-            self._by_name[pure.name].append((str(pure), path))
-            self._by_stem[pure.stem].append(path)
-
-    def find(self, where: str, name: str, what: str) -> str | None:
-        """The path that is `name`, else ends so, else that `name` ends with, else whose file is called so, or None.
-
-        Raises:
-            UserError: there are several.
-        """
-        base = PurePosixPath(name).name
-        paths = self._by_name.get(base, [])
-        for fitting in (
-            [path for pure, path in paths if pure == name],
-            [path for pure, path in paths if pure.endswith(f"/{name}")],
-            [path for pure, path in paths if name.endswith(f"/{pure}")],
-            [path for _, path in paths],
-            self._by_stem.get(base, []),
-        ):
-            if len(fitting) > 1:
-                raise UserError(f"{where}: {shown(name)} may be {shown(fitting[0])} or {shown(fitting[1])} of {what}")
-            if fitting:
-                return fitting[0]
-        return None
-
-
-def _chosen(where: str, name: str, files: Files, entries: Mapping[str, AnnotatedImage]) -> list[AnnotatedImage]:
-    # COCO 20k's list may carry a folder that the JSON does not, and the other way round.
-    paths, what = _Paths(entries), "images.annotations; write it with its folder"
-    chosen = named(
-        where,
-        _bytes(where, name, files),
-        entries.keys(),
-        [lambda line: paths.find(where, normalised(line), what) or line],
-    )
-    missing = [file for file in chosen if file not in entries]
-    if missing:
-        raise UserError(
-            f"{where}: {len(missing)} of its {len(chosen)} images are not in images.annotations, e.g."
-            f" {shown(missing[0])}; the list and the annotations are those of different sets of images"
-        )
-    return [entries[file] for file in chosen]

@@ -16,7 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tqdm.auto import tqdm
 
 from selfguide.core.progress import progress
-from selfguide.images.artifact import Pixels, Windows
+from selfguide.images.artifact import Masks, Pixels, Windows
 from selfguide.images.geometry import Framing, View, fit, orientation_of, turn
 from selfguide.images.metadata import without_metadata
 
@@ -112,11 +112,11 @@ def glance(data: bytes, max_pixels: int | None = None) -> Glance:
 
 def _upright_size(data: bytes, max_pixels: int | None) -> Size:
     try:
-        image = _open(data, max_pixels)
+        image = open_image(data, max_pixels)
     except FaultError:
         raise
     except Exception:
-        image = _open(without_metadata(data), max_pixels)
+        image = open_image(without_metadata(data), max_pixels)
     # What turns a PNG may come behind its pixels.
     late = image.format == "PNG" and any(data.find(word, data.find(b"IDAT")) >= 0 for word in _TURNING_IN_PNG)
     if late or image.format not in _SIZED_BY_HEADER:
@@ -129,14 +129,14 @@ def _upright_size(data: bytes, max_pixels: int | None) -> Size:
 
 
 def _load(data: bytes, max_pixels: int | None) -> tuple[Image.Image, int]:
-    image = _open(data, max_pixels)
+    image = open_image(data, max_pixels)
     turned = orientation_of(image) if image.format == "TIFF" else 1  # by loading, which takes the tag away
     image.load()
     return image, turned
 
 
-def _open(data: bytes, max_pixels: int | None) -> Image.Image:
-    """Read the header, and refuse what has more pixels than that."""
+def open_image(data: bytes, max_pixels: int | None) -> Image.Image:
+    """Read the header, and refuse what has more pixels than that; raises as `glance`."""
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, limit)
     try:
@@ -195,18 +195,21 @@ def _to_8_bit(grey: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def read_pixels(
-    read: Callable[[int], Image.Image],
+    read: Callable[[int], View],
     rows: NDArray[np.int64],
     framing: Framing,
     name: Callable[[int], str],
+    masks: Masks | None = None,
 ) -> tuple[Pixels, Windows, NDArray[np.bool_], list[Unreadable]]:
     """Read, crop and resize images on all cores; the result does not depend on how many there are.
 
     Args:
-        read: gives image `row` as RGB; called from several threads (PIL decodes and resizes outside of the GIL).
+        read: gives image `row` as RGB, and its mask; called from several threads (PIL decodes and resizes outside of
+            the GIL).
         rows: (n,) which images.
         framing: what is kept of each, and the side of the result.
         name: gives the name of image `row`, for messages.
+        masks: (n, S, S) that the masks are written to; None: there are none.
 
     Returns:
         pixels (n, S, S, 3) in the order of `rows`; windows (n, 4) that were kept; readable (n,), false where `read`
@@ -218,9 +221,12 @@ def read_pixels(
     readable = np.ones(len(rows), dtype=np.bool_)
 
     def work(position: int) -> None:
-        image = read(int(rows[position]))
-        kept = framing.window(*image.size, int(rows[position]))
-        pixels[position] = np.asarray(fit(View(image), size, kept).image)
+        view = read(int(rows[position]))
+        kept = framing.window(*view.image.size, int(rows[position]))
+        fitted = fit(view, size, kept)
+        pixels[position] = np.asarray(fitted.image)
+        if masks is not None:
+            masks[position] = np.asarray(fitted.mask)
         windows[position] = kept
 
     failures = each_in_threads(work, len(rows), bar=False)
@@ -246,7 +252,7 @@ def each_in_threads(work: Callable[[int], None], num_images: int, *, bar: bool =
             try:
                 work(number)
             except Exception as error:  # noqa: BLE001 (see `decode`)
-                failures[number] = _reason(error)
+                failures[number] = reason(error)
         return failures
 
     failed: dict[int, str] = {}
@@ -261,7 +267,8 @@ def each_in_threads(work: Callable[[int], None], num_images: int, *, bar: bool =
     return failed
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why an image could not be read, for messages."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, FaultError):

@@ -27,7 +27,7 @@ from selfguide.images.artifact import ImageSplit, Rows
 from selfguide.images.config import ImagesConfig, Paths
 from selfguide.images.decode import CONVERT, Glance, decode, glance, image_extensions, read_pixels
 from selfguide.images.files import File, list_files, resolve, same_pictures
-from selfguide.images.geometry import Framing
+from selfguide.images.geometry import Framing, View
 from selfguide.images.source import Reading, Sources
 
 _LOG = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class ImageFolder:
 
     def read(self, rows: Rows, framing: Framing) -> Reading:
         """Decode the rows."""
-        read = read_pixels(self.original, rows, framing, lambda row: self._entries[row].name)
+        read = read_pixels(lambda row: View(self.original(row)), rows, framing, lambda row: self._entries[row].name)
         pixels, windows, readable, unreadable = read
         labels = self._labels[rows] if self.class_names else None
         images = ImageSplit(pixels, labels).take(readable)

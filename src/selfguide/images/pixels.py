@@ -9,7 +9,7 @@ from PIL import Image
 
 from selfguide.images.artifact import ImageSplit, Labels, Pixels, Rows
 from selfguide.images.decode import Glance, read_pixels
-from selfguide.images.geometry import Framing
+from selfguide.images.geometry import Framing, View
 from selfguide.images.source import Reading
 
 
@@ -38,7 +38,7 @@ class PixelSource:
         if self._pixels.shape[1:3] == (size, size) and framing.crop != "random":
             windows = np.tile(np.array([0, 0, size, size], dtype=np.int32), (len(rows), 1))
             return Reading(ImageSplit(self._gather(rows), labels), rows, windows)
-        pixels, windows, _, _ = read_pixels(self.original, rows, framing, str)
+        pixels, windows, _, _ = read_pixels(lambda row: View(self.original(row)), rows, framing, str)
         return Reading(ImageSplit(pixels, labels), rows, windows)
 
     def original(self, row: int) -> Image.Image:

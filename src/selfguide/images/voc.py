@@ -3,11 +3,16 @@
     JPEGImages/NAME.jpg          the pictures (any format)
     Annotations/NAME.xml         one `object` with `name` and `bndbox` for each object
     ImageSets/Main/train.txt     names of images, one a line, perhaps with an extension; a second column is passed over
-    SegmentationClassAug/NAME.png    alone for split `segmentation_aug`, the paper's list of 12,031 images
+    SegmentationClassAug/NAME.png    for split `segmentation_aug`, the paper's list of 12,031 images
+    SegmentationClass/NAME.png       masks, where `images.masks` names this folder or another
+    classes.txt                      perhaps: the classes of the masks, which are VOC's own without it
 
 They lie in `images.path` or in a folder below it (VOCdevkit/VOC2012). Coordinates are 1-based and inclusive; boxes here
 are 0-based and half-open, so 1 is taken off xmin and ymin alone. Objects that are marked difficult count; parts of
 objects do not.
+
+With masks, annotations need not be there: a picture without one has no boxes, and where none has one, labels are the
+classes that are to be seen in the mask.
 """
 
 import re
@@ -26,6 +31,9 @@ from selfguide.images.annotation_text import annotated_size, class_name, name_fa
 from selfguide.images.config import ImagesConfig
 from selfguide.images.decode import image_extensions
 from selfguide.images.files import files_of, hidden, normalised
+from selfguide.images.lists import class_file
+from selfguide.images.mask_classes import VOC_CLASSES
+from selfguide.images.mask_file import MaskFile
 from selfguide.images.source import Sources
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -44,45 +52,67 @@ def open_voc(config: ImagesConfig, seed: int) -> Sources:
     """
     root = str(config.path)
     where = f"images.path: {root}"
-    files = _devkit(where, files_of(where, root))
-    pictures, annotations = _pictures(where, files), _by_stem(files, "Annotations", {".xml"})
+    inside = files_of(where, root)
+    files = _devkit(where, inside)
+    pictures, masks = _pictures(where, files), None
+    if config.masks is not None:
+        masks = _masks(f"images.masks: {config.masks}", config.masks, root, files, pictures)
+    mask_classes = None if masks is None else class_file(config, [{**inside, **files}], first=1) or VOC_CLASSES
+    parsed = _annotations(where, files, pictures, required=masks is None)
+    classes = sorted({name for names, *_ in parsed.values() for name in names})
+    ids = {name: label for label, name in enumerate(classes)}
+    num_objects = max((len(names) for names, *_ in parsed.values()), default=0)
+
+    def entry(stem: str) -> AnnotatedImage:
+        names, boxes, size, fault = parsed.get(stem, ([], [], None, ""))
+        picture = pictures.get(stem)
+        labels = np.array([ids[name] for name in names], dtype=np.int32)
+        corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        path, read = f"{root}/{picture or f'JPEGImages/{stem}.jpg'}", files[picture] if picture else None
+        mask = None
+        if masks is not None:
+            png = masks.get(stem)
+            mask = MaskFile(f"{root}/{png or f'{config.masks}/{stem}.png'}", files[png] if png else None)
+        return AnnotatedImage(path, read, labels, corners, names, size, fault, mask)
+
+    known, place, what, suffix = set(parsed), "Annotations", "annotations", ".xml"
+    if masks is not None:
+        known, place, what, suffix = {*pictures, *masks}, "JPEGImages", "pictures", ""
+
+    def choose(key: str, name: str | None) -> list[AnnotatedImage]:
+        if name is None:
+            return [entry(stem) for stem in sorted(parsed if masks is None else masks)]
+        stems = _split(f"images.{key}: {name}", root, name, files, parsed, pictures)
+        missing = [stem for stem in stems if stem not in known]
+        if missing:
+            raise UserError(
+                f"images.{key}: {name}: {len(missing)} of its {len(stems)} images have no file in {place} of {root},"
+                f" e.g. {shown(missing[0])}{suffix}; the {what} are those of another set of images, or not whole"
+            )
+        return [entry(stem) for stem in stems]
+
+    return open_splits(config, root, choose, classes if parsed else None, num_objects, mask_classes)
+
+
+def _annotations(where: str, files: Files, pictures: Collection[str], *, required: bool) -> dict[str, Objects]:
+    """Name without extension => the objects of its file; empty where there are no files, unless they are required."""
+    annotations = _by_stem(files, "Annotations", {".xml"})
+    if not annotations and not required:
+        return {}
     if not annotations:
         raise UserError(f"{where}: expected Annotations/*.xml beside JPEGImages, found none")
     bar = tqdm(annotations.items(), desc="annotations", unit="file", mininterval=1.0, leave=False,
                disable=not progress())  # fmt: skip
     parsed = {stem: _parse(path, files[path]()) for stem, path in bar}
-    if not parsed.keys() & pictures.keys():
+    if parsed.keys().isdisjoint(pictures):
         raise UserError(
             f"{where}: {len(parsed)} files in Annotations, e.g. {next(iter(parsed))}.xml, and for none of them a"
             " picture in JPEGImages; the annotations are those of another set of images"
         )
-    classes = sorted({name for names, *_ in parsed.values() for name in names})
-    if not classes:
+    if not any(names for names, *_ in parsed.values()):
         fault = next((f"; {fault}" for *_, fault in parsed.values() if fault), "")
         raise UserError(f"{where}: expected objects in {len(parsed)} files of Annotations, found none in any{fault}")
-    ids = {name: label for label, name in enumerate(classes)}
-    num_objects = max(len(names) for names, *_ in parsed.values())
-
-    def entry(stem: str) -> AnnotatedImage:
-        names, boxes, size, fault = parsed[stem]
-        picture = pictures.get(stem)
-        labels = np.array([ids[name] for name in names], dtype=np.int32)
-        corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-        path, read = f"{root}/{picture or f'JPEGImages/{stem}.jpg'}", files[picture] if picture else None
-        return AnnotatedImage(path, read, labels, corners, names, size, fault)
-
-    def choose(key: str, name: str | None) -> list[AnnotatedImage]:
-        stems = sorted(parsed) if name is None else _split(f"images.{key}: {name}", root, name, files, parsed, pictures)
-        missing = [stem for stem in stems if stem not in parsed]
-        if missing:
-            raise UserError(
-                f"images.{key}: {name}: {len(missing)} of its {len(stems)} images have no file in Annotations of"
-                f" {root}, e.g. {shown(missing[0])}.xml; the annotations are those of another set of images, or not"
-                " whole"
-            )
-        return [entry(stem) for stem in stems]
-
-    return open_splits(config, root, choose, classes, num_objects)
+    return parsed
 
 
 def _devkit(where: str, files: Files) -> Files:
@@ -99,7 +129,7 @@ def _devkit(where: str, files: Files) -> Files:
 def _inside(files: Files, folder: str) -> list[PurePosixPath]:
     """The files right inside of a folder, sorted."""
     paths = sorted(PurePosixPath(name) for name in files if name.startswith(f"{folder}/"))
-    return [path for path in paths if len(path.parts) == 2]
+    return [path for path in paths if str(path.parent) == folder]
 
 
 def _by_stem(files: Files, folder: str, suffixes: Collection[str]) -> dict[str, str]:
@@ -117,6 +147,23 @@ def _pictures(where: str, files: Files) -> dict[str, str]:
                 f"{where}: {shown(path.stem)} may be {shown(first)} or {shown(path)}; keep one of them there"
             )
     return {stem: str(path) for stem, path in pictures.items()}
+
+
+def _masks(where: str, folder: str, root: str, files: Files, pictures: Collection[str]) -> dict[str, str]:
+    """Name without extension => its mask."""
+    masks = _by_stem(files, normalised(folder), {".png"})
+    if not masks:
+        folders = sorted({str(PurePosixPath(name).parent) for name in files if name.lower().endswith(".png")})
+        raise UserError(
+            f"{where}: expected a folder of .png beside JPEGImages in {root}, found none; there are .png in:"
+            f" {shown(', '.join(folders) or 'no folder')}"
+        )
+    if masks.keys().isdisjoint(pictures):
+        raise UserError(
+            f"{where}: {len(masks)} masks, e.g. {shown(min(masks))}.png, and for none of them a picture in JPEGImages;"
+            " the masks are those of another set of images"
+        )
+    return masks
 
 
 def _split(

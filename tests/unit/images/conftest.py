@@ -24,6 +24,8 @@ def config() -> Callable[..., ImagesConfig]:
             "split": None,
             "heldout_split": None,
             "annotations": None,
+            "masks": None,
+            "mask_classes": None,
             "scene_objects": 1,
             "download": False,
             "unreadable": "error",

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from selfguide.core.config import parse
 from selfguide.core.errors import UserError
-from selfguide.images.config import NUM_CLASSES, SIZES, WITH_BOXES, ImagesConfig, SourceName
+from selfguide.images.cocostuff import CLASSES
+from selfguide.images.config import NUM_CLASSES, SIZES, WITH_BOXES, WITH_TRUTH, ImagesConfig, SourceName
 from selfguide.images.geometry import Framing
 from selfguide.images.registry import SOURCES
 
@@ -17,6 +18,8 @@ SCENES = {
     "split": None,
     "heldout_split": None,
     "annotations": None,
+    "masks": None,
+    "mask_classes": None,
     "scene_objects": 1,
     "download": False,
     "unreadable": "error",
@@ -43,6 +46,21 @@ def test_what_is_known_without_files_is_what_the_sources_have():
         assert NUM_CLASSES[name] == len(source.class_names)
     assert opened["scenes"].read(np.arange(1), Framing(16, "center")).images.boxes is not None
     assert "digits" not in WITH_BOXES
+    assert NUM_CLASSES["cocostuff27"] == len(CLASSES.names)
+
+
+def test_masks_come_from_the_sources_that_take_them():
+    given = {"path": "x", "annotations": None, "masks": "y", "num_train": None}
+    for name in set(get_args(SourceName)) - {"scenes"}:
+        values = {**SCENES, **given, "source": name, "annotations": "z" if name == "coco" else None}
+        if name in WITH_TRUTH["masks"]:
+            assert parse(ImagesConfig, values, "here").masks == "y"
+        else:
+            with pytest.raises(UserError):
+                parse(ImagesConfig, values, "here")
+    opened = SOURCES["scenes"](parse(ImagesConfig, SCENES, "here"), 0).train
+    assert opened.read(np.arange(1), Framing(16, "center")).images.masks is not None
+    assert "scenes" in WITH_TRUTH["masks"]
 
 
 @pytest.mark.parametrize(
@@ -97,9 +115,20 @@ def test_a_list_of_paths_is_kept():
         ({"source": "voc", "path": "x", "annotations": "y"}, "annotations: only coco"),
         ({"source": "voc", "path": "x", "heldout_split": "y", "num_heldout": 0}, "num_heldout: heldout_split"),
         ({"source": "coco", "path": "x"}, "annotations: source coco needs"),
-        ({"split": "train"}, "split: only voc and coco"),
-        ({"heldout_split": "val"}, "heldout_split: only voc and coco"),
+        ({"split": "train"}, "split: only voc, coco, masked_folder and cocostuff27"),
+        ({"heldout_split": "val"}, "heldout_split: only voc, coco, masked_folder"),
         ({"annotations": "x.json"}, "annotations: only coco"),
+        ({"masks": "x"}, "masks: only voc, masked_folder and cocostuff27 read masks, not scenes; set it to null"),
+        ({"source": "coco", "path": "x", "annotations": "y", "masks": "x"}, "masks: only voc"),
+        ({"source": "masked_folder", "masks": "x"}, "path: source masked_folder needs one"),
+        ({"source": "masked_folder", "path": ["x", "y"], "masks": "z"}, "path: source masked_folder takes one path"),
+        ({"source": "masked_folder", "path": "x"}, "masks: source masked_folder needs a folder or .zip of masks"),
+        ({"source": "masked_folder", "path": "x", "masks": ""}, "masks"),
+        ({"source": "masked_folder", "path": "x", "masks": "y", "heldout_path": "z"}, "heldout_path: .* heldout_split"),
+        ({"source": "cocostuff27", "path": "x"}, "masks: source cocostuff27 needs"),
+        ({"source": "cocostuff27", "path": "x", "masks": "y", "mask_classes": "z"}, "mask_classes: cocostuff27 has 27"),
+        ({"source": "voc", "path": "x", "mask_classes": "z"}, r"mask_classes: .*masks is null"),
+        ({"mask_classes": "z"}, r"mask_classes: .*masks is null"),
         ({"scene_objects": 0}, "scene_objects"),
         ({"scene_objects": 17}, "scene_objects"),
         ({"source": "digits", "scene_objects": 2}, "scene_objects: source digits"),

@@ -9,7 +9,7 @@ from PIL import Image, ImageFile, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from selfguide.images.decode import MAX_PIXELS, FaultError, decode, glance, read_pixels, to_rgb
-from selfguide.images.geometry import Framing
+from selfguide.images.geometry import Framing, View
 from tests.unit.images.conftest import encode, solid, turned
 
 RAMP = np.linspace(0, 65535, 64).reshape(8, 8)
@@ -184,10 +184,10 @@ def test_read_pixels_keeps_order_and_reports_failures():
     images = {row: solid((row, row, row), (5, 9)) for row in range(200)}
     rows = np.random.default_rng(0).permutation(200)
 
-    def read(row: int) -> Image.Image:
+    def read(row: int) -> View:
         if row % 50 == 7:
             raise OSError("broken")
-        return images[row]
+        return View(images[row])
 
     pixels, windows, readable, unreadable = read_pixels(read, rows, Framing(4, "squash"), lambda row: f"image {row}")
     np.testing.assert_array_equal(readable, rows % 50 != 7)
