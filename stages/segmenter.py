@@ -12,11 +12,9 @@ from selfguide.patches.neighbours import Neighbours
 
 def main() -> None:
     """Run the stage."""
-    args = parser(
-        __doc__, patches="data/patches", neighbours="data/neighbours", out="models/segmenter"
-    ).parse_args()
+    args = parser(__doc__, patches="data/patches", neighbours="data/neighbours", out="models/segmenter").parse_args()
     params = load_params(args.params, args.set)
-    fit(PatchSet.load(args.patches), Neighbours.load(args.neighbours), params.segmenter, params.seed, args.out)
+    fit(PatchSet.load(args.patches), Neighbours.load(args.neighbours), params.masks.segmenter, params.seed, args.out)
 
 
 if __name__ == "__main__":

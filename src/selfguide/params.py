@@ -21,7 +21,7 @@ from selfguide.core.settings import with_settings
 from selfguide.denoiser.config import DenoiserConfig
 from selfguide.features.config import FeaturesConfig
 from selfguide.images.config import NUM_CLASSES, WITH_TRUTH, ImagesConfig
-from selfguide.masks.config import MasksConfig, SegmenterConfig
+from selfguide.masks.config import MasksConfig
 from selfguide.metrics.config import MetricsConfig
 from selfguide.metrics.keys import criteria
 from selfguide.patches.config import PatchesConfig
@@ -49,7 +49,6 @@ class Params(StrictModel):
     clusters: ClustersConfig
     boxes: BoxesConfig
     patches: PatchesConfig
-    segmenter: SegmenterConfig
     masks: MasksConfig
     denoiser: DenoiserConfig
     checkpoint: CheckpointConfig
@@ -264,7 +263,7 @@ def _num_ids(params: Params) -> int | None:
     """How many ids the guidance has, where it is known before any file is opened."""
     kind = KINDS[params.guidance]
     if "masks" in kind.inputs:
-        return params.segmenter.num_classes
+        return params.masks.segmenter.num_classes
     if kind.has_clusters:
         return params.k
     return None if kind.where == "masks" else NUM_CLASSES.get(params.images.source)

@@ -23,6 +23,8 @@ ANNOTATORS = {
     "ground_truth_boxed": {"ground_truth_boxed"},
     "self_labeled": {"backbone", "features", "clusters", "self_labeled"},
     "self_boxed": {"backbone", "features", "clusters", "boxes", "self_boxed"},
+    "self_segmented": {"backbone", "patches", "neighbours", "segmenter", "masks", "self_segmented"},
+    "ground_truth_segmented": {"ground_truth_segmented"},
 }
 
 # Of a library of DVC.

@@ -14,8 +14,8 @@ from tests.conftest import ROOT
 
 SRC = ROOT / "src/selfguide"
 #: Left to right, as in the picture of the README; a package imports only itself and packages before it.
-ORDER = ["core", "images", "backbone", "features", "clusters", "boxes", "patches", "masks", "signal", "annotations", "condition", "space",
-         "denoiser", "samples", "obedience", "metrics", "reference", "checkpoint"]  # fmt: skip
+ORDER = ["core", "images", "backbone", "features", "clusters", "boxes", "patches", "masks", "signal", "annotations",
+         "condition", "space", "denoiser", "samples", "obedience", "metrics", "reference", "checkpoint"]  # fmt: skip
 #: Can stop a stage, and never change its result.
 UNWATCHED = {SRC / "params.py", *(path for pattern in scratch.UNWATCHED for path in SRC.glob(pattern))}
 

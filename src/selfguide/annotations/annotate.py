@@ -12,7 +12,8 @@ from selfguide.clusters.artifact import Clusters
 from selfguide.core.artifact import Array
 from selfguide.core.config import parse
 from selfguide.core.errors import UserError, rerun
-from selfguide.images.artifact import VOID, ImageSet
+from selfguide.core.palette import VOID
+from selfguide.images.artifact import ImageSet
 from selfguide.masks.annotator import save_segmentation
 from selfguide.masks.artifact import FoundMasks
 from selfguide.signal.signal import Form, Signal
@@ -106,7 +107,7 @@ def ground_truth_segmented(images: ImageSet) -> Annotation:
     ids = held(masks)
     if not (ids >= 0).any():
         raise UserError(
-            f"guidance: ground_truth_segmented: expected classes in the masks of data/images, found {VOID} (void) alone;"
+            f"guidance: ground_truth_segmented: expected classes in data/images, found {VOID} (void) alone;"
             " look at images.masks and images.mask_classes"
         )
     form = Form(len(names), "masks", images.size, len(names))

@@ -20,8 +20,6 @@ from selfguide.core.errors import UserError
 from selfguide.core.target import replacing
 
 KIND, STAGE = "images", "images"
-#: In masks: of no class, or not known.
-VOID = 255
 SplitName = Literal["train", "heldout"]
 
 Pixels = NDArray[np.uint8]

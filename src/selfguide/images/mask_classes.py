@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfguide.core.errors import UserError, shown
+from selfguide.core.palette import VOID
 from selfguide.images.annotation_text import class_name, lines_of, name_fault
-from selfguide.images.artifact import VOID, Masks
+from selfguide.images.artifact import Masks
 
 _VALUED = re.compile(r"(\d+)\s+(\S.*)")
 _VOID_NAME, _BACKGROUND = "void", "background"

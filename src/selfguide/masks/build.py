@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfguide.backbone.patches import Images, prepare_pixels
+from selfguide.backbone.inputs import prepare_pixels
+from selfguide.backbone.patches import Images
 from selfguide.core.errors import UserError
 from selfguide.core.rows import fill_rows
 from selfguide.core.scratch import digest_code, scratch_folder
@@ -16,7 +17,7 @@ from selfguide.masks.config import MasksConfig
 from selfguide.masks.segment import Seen, classes
 from selfguide.masks.segmenter import SegmenterArtifact
 from selfguide.patches.artifact import PatchSet
-from selfguide.patches.views import MIRROR, WHOLE
+from selfguide.patches.layout import MIRROR, WHOLE
 
 
 def seen_by(patches: PatchSet, image: int, mirror: bool, device: torch.device) -> Seen:

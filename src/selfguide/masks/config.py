@@ -1,4 +1,4 @@
-"""The sections `segmenter` and `masks`: what turns features of patches into classes, and how images are segmented."""
+"""The section `masks`: how images are segmented, and the segmenter, which turns features of patches into classes."""
 
 from typing import Annotated, Literal
 
@@ -48,8 +48,8 @@ class SegmenterConfig(StrictModel):
     """What turns features of patches into one of K classes. No method sees a label or a true mask."""
 
     method: MethodName
-    """`stego`: the paper's. `smooseg`: no neighbours, fewer settings. Controls, without a head: `kmeans_patches` clusters
-    the features, `pca` their leading components, `primaps` the masks that each image falls into."""
+    """`stego`: the paper's. `smooseg`: no neighbours, fewer settings. Controls, without a head: `kmeans_patches`
+    clusters the features, `pca` their leading components, `primaps` the masks that each image falls into."""
     num_classes: int = Field(ge=1, le=255)
     """K; 27 for COCO-Stuff, 21 for VOC."""
     width: int = Field(ge=1, le=4096)
@@ -59,8 +59,8 @@ class SegmenterConfig(StrictModel):
     num_samples: int = Field(ge=1, le=64)
     """stego: positions a side that are compared. smooseg: its square is their number."""
     subtract_mean: bool
-    """Subtract the mean feature of all patches first. The papers do not. Features of a small network that is trained here
-    have a large common part, beside which differences are small."""
+    """Subtract the mean feature of all patches first. The papers do not. Features of a small network that is trained
+    here have a large common part, beside which differences are small."""
     batch_size: BatchSize
     """stego, smooseg: images per step."""
     max_steps: Steps
@@ -87,4 +87,5 @@ class MasksConfig(StrictModel):
     batch_size: BatchSize
     """Images per rank and step."""
     picture_columns: int = Field(ge=1, le=64)
-    """Images in the picture."""
+    """Images in a row of the picture."""
+    segmenter: SegmenterConfig

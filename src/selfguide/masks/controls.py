@@ -14,7 +14,7 @@ from selfguide.masks.primaps import PrimapsCode
 from selfguide.patches.artifact import PatchSet
 
 _ITERATIONS, _REDO = 50, 3
-_MASKS = 16  # patches of `segmenter.max_patches` that an image of PriMaPs counts for
+_MASKS = 16  # patches of `masks.segmenter.max_patches` that an image of PriMaPs counts for
 
 
 class Projection(nn.Module):
@@ -43,7 +43,9 @@ def fit_pca(patches: PatchSet, mean: Tensor, config: SegmenterConfig, seed: int)
     """Clusters of the leading components, of the second moment about the mean that is subtracted."""
     width, vectors = config.width, _sample(patches, mean, config, seed)
     if width > patches.width:
-        raise UserError(f"segmenter.width: expected at most {patches.width}, the features' width, for pca, found {width}")
+        raise UserError(
+            f"masks.segmenter.width: expected at most {patches.width}, the features' width, for pca, found {width}"
+        )
     _, axes = torch.linalg.eigh(vectors.double().T @ vectors.double())
     code = Projection(patches.width, width)
     with torch.no_grad():
@@ -73,4 +75,4 @@ def _clusters(vectors: Tensor, config: SegmenterConfig, seed: int) -> Tensor:
     try:
         return torch.from_numpy(kmeans(points, config.num_classes, seed, _ITERATIONS, _REDO, None).centroids)
     except UserError as error:
-        raise UserError(f"segmenter.num_classes: {error}") from None
+        raise UserError(f"masks.segmenter.num_classes: {error}") from None

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 
-#: As the authors of STEGO have it: mean-field steps; weight and width in pixels of the Gaussian kernel; weight, widths in
-#: pixels and in grey levels of the bilateral one.
+#: As the authors of STEGO have it: mean-field steps; weight and width in pixels of the Gaussian kernel; weight, widths
+#: in pixels and in grey levels of the bilateral one.
 _STEPS = 10
 _GAUSSIAN, _BILATERAL = (3, 1), (4, 67, 3)
 _LEAST = 1e-5
@@ -41,7 +41,9 @@ def refine(image: Array, log_probabilities: Array) -> NDArray[np.float32]:
 
 def _library() -> Any:
     try:
-        from pydensecrf import densecrf
+        from pydensecrf import densecrf  # type: ignore[import-not-found]
     except ImportError:
-        raise UserError("masks.crf: needs a library: run `pip install pydensecrf2`, or set masks.crf to false") from None
+        raise UserError(
+            "masks.crf: needs a library: run `pip install pydensecrf2`, or set masks.crf to false"
+        ) from None
     return densecrf

@@ -1,4 +1,4 @@
-"""What codes know of true classes: a linear classifier of them, trained on half of the images and scored on the others."""
+"""What codes know of true classes: a linear classifier of them, trained on half of the images, scored on the rest."""
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ def linear_scores(
             rows = torch.randint(len(labels_a), (min(_BATCH, len(labels_a)),), generator=generator)
             loss = F.cross_entropy(layer((codes_a[rows] - mean) / scale), labels_a[rows])
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
     with torch.no_grad():
         found = layer((codes_b - mean) / scale).argmax(dim=1).numpy()

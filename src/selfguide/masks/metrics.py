@@ -35,7 +35,8 @@ class HungarianScores:
 
 
 def count_pairs(pred: Array, target: Array, num_pred: int, num_classes: int, void: int = 255) -> NDArray[np.int64]:
-    """How many pixels each cluster and class share: (num_pred, num_classes) int64; void and other targets are passed over.
+    """How many pixels each cluster and class share: (num_pred, num_classes) int64; void and other targets are passed
+    over.
 
     Raises:
         UserError: other shapes, or a prediction outside of 0..num_pred-1 where the target is valid.
@@ -48,7 +49,7 @@ def count_pairs(pred: Array, target: Array, num_pred: int, num_classes: int, voi
         own, wanted = (each[start : start + _CHUNK].astype(np.int64) for each in (found, true))
         valid = (wanted >= 0) & (wanted < num_classes) & (wanted != void)
         own, wanted = own[valid], wanted[valid]
-        if len(own) and not (0 <= own.min() and own.max() < num_pred):
+        if len(own) and not (own.min() >= 0 and own.max() < num_pred):
             raise UserError(f"masks: expected clusters 0 to {num_pred - 1}, found {own.min()} to {own.max()}")
         counts += np.bincount(own * num_classes + wanted, minlength=len(counts))
     return counts.reshape(num_pred, num_classes)
@@ -57,8 +58,8 @@ def count_pairs(pred: Array, target: Array, num_pred: int, num_classes: int, voi
 def hungarian_scores(pred: Array, target: Array, num_pred: int, num_classes: int, void: int = 255) -> HungarianScores:
     """Match clusters to classes so that most pixels of the whole set agree, and score the agreement.
 
-    Of several best matchings that of the largest mean IoU is taken: with empty clusters or absent classes they differ by
-    tens of points. The mean is over the classes that are in the target or matched to a cluster that is not empty.
+    Of several best matchings that of the largest mean IoU is taken: with empty clusters or absent classes they differ
+    by tens of points. The mean is over the classes that are in the target or matched to a cluster that is not empty.
     Pixels of clusters without a class are wrong, and a class without a cluster has an IoU of 0.
 
     Args:
@@ -108,11 +109,11 @@ def warn_of_collapse(shares: NDArray[np.float64], method: str) -> None:
     if shares.max() <= COLLAPSED and not num_empty:
         return
     advice = {
-        "stego": "raise the shift of the term that should repel (segmenter.stego.preset: own, segmenter.stego.shifts)",
-        "smooseg": "lower segmenter.smooseg.shifts",
+        "stego": "raise the shift of the term that should repel (masks.segmenter.stego.preset: own, and its shifts)",
+        "smooseg": "lower masks.segmenter.smooseg.shifts",
     }.get(method, "try another backbone")
     log.warning(
         "masks: the largest of %d clusters holds %.0f %% of the pixels, and %d hold next to none; %s, set"
-        " segmenter.subtract_mean, or lower segmenter.num_classes",
+        " masks.segmenter.subtract_mean, or lower masks.segmenter.num_classes",
         len(shares), 100 * shares.max(), num_empty, advice,
     )  # fmt: skip

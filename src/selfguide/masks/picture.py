@@ -6,15 +6,19 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from selfguide.core.artifact import Array
-from selfguide.images.artifact import VOID
+from selfguide.core.palette import PALETTE, VOID
 from selfguide.images.grid import grid
-from selfguide.images.palette import PALETTE
 
 _ROWS = 3  # of images
 
 
 def draw_masks(
-    pixels: Array, found: Array, truth: Array | None, names: Sequence[str] | None, assignment: Array | None, columns: int
+    pixels: Array,
+    found: Array,
+    truth: Array | None,
+    names: Sequence[str] | None,
+    assignment: Array | None,
+    columns: int,
 ) -> Image.Image:
     """The first images, uncurated: image, found and, where it is known, true mask, one below the other.
 

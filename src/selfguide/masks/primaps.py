@@ -9,8 +9,9 @@ from torch import Tensor, nn
 def primaps(features: Tensor, threshold: float = 0.4, coverage: float = 0.95) -> Tensor:
     """Cut a map into masks, one after the other.
 
-    Each time: the first principal component of the positions that have no mask, the feature among them that is nearest to
-    it, up to the sign, as seed, and as a mask those whose cosine with the seed is at least `threshold` of the largest.
+    Each time: the first principal component of the positions that have no mask, the feature among them that is nearest
+    to it, up to the sign, as seed, and as a mask those whose cosine with the seed is at least `threshold` of the
+    largest.
 
     Args:
         features: (C, h, w).

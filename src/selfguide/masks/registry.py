@@ -1,4 +1,4 @@
-"""The ways to segment by the name in `segmenter.method`: how codes are made, and how they and the clusters are fitted."""
+"""The ways to segment by the name in `masks.segmenter.method`: what makes codes, and how it and clusters are fitted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -50,7 +50,7 @@ def centres(window: Array, side: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def codes_at(segmenter: Segmenter, seen: Seen, y: Tensor, x: Tensor) -> Tensor:
-    """Codes at the crossings of rows and columns, the mean of the image's and of its mirror image's: (rows, columns, d)."""
+    """Codes where rows and columns cross, mean of the image's and its mirror image's: (rows, columns, d)."""
     code = _at(segmenter(seen.whole), seen.scales, y, x)
     if seen.mirror is not None:
         code = (code + _at(segmenter(seen.mirror), seen.scales, y, seen.size[1] - x)) / 2

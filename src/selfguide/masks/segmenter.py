@@ -1,7 +1,7 @@
 """models/segmenter: what turns features of patches into codes, and codes into classes.
 
 weights.safetensors  of the codes and the clusters
-meta.json            the `segmenter` section, channels of the features, the backbone
+meta.json            the `masks.segmenter` section, channels of the features, the backbone
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class SegmenterArtifact:
 
     Attributes:
         segmenter: frozen, in eval mode.
-        config: the `segmenter` section.
+        config: the `masks.segmenter` section.
         meta: of the artifact.
     """
 

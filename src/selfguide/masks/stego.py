@@ -1,8 +1,8 @@
 """STEGO (Hamilton et al., ICLR 2022): a head whose codes agree where features do, and clusters of the codes.
 
-The loss of two maps of codes is -clamp(cos(codes)) (cos(features) - b): codes are drawn together where features agree by
-more than the shift b, and apart where they agree by less. Its terms are an image with itself, with a neighbour, and with
-others. Its own code is in places another than the paper's; where they differ, this is the code's (see `StegoConfig`).
+The loss of two maps of codes is -clamp(cos(codes)) (cos(features) - b): codes are drawn together where features agree
+by more than the shift b, and apart where they agree by less. Its terms are an image with itself, with a neighbour, and
+with others. Where the paper and its code differ, this is the code's way.
 """
 
 import torch
@@ -137,7 +137,7 @@ def cluster_probe(code: Tensor, clusters: Tensor, alpha: float | None = None) ->
 
 
 class Stego(nn.Module):
-    """What is trained: the head by the correspondence loss, the clusters on its codes, which the latter do not change."""
+    """What is trained: the head by the correspondence loss, and clusters on its codes, which do not move them."""
 
     def __init__(self, channels: int, config: SegmenterConfig) -> None:
         super().__init__()

@@ -51,6 +51,7 @@ class _Training(pl.LightningModule):
         self.numbers = patches.training
         self.batch_size = min(config.batch_size, len(self.numbers))
         self.register_buffer("mean", mean, persistent=False)
+        self.mean: Tensor
         self.curve: list[tuple[int, float]] = []
 
     def train_dataloader(self) -> DataLoader[int]:
@@ -90,7 +91,7 @@ class _Training(pl.LightningModule):
         if bad or not np.isfinite(value):
             raise UserError(
                 f"segmenter: the loss is {value} at step {step}{f', and {bad[0]} is not finite' if bad else ''}; lower"
-                f" segmenter.learning_rate ({self.config.learning_rate:g}) or segmenter.probe_learning_rate"
+                f" masks.segmenter.learning_rate ({self.config.learning_rate:g}) or masks.segmenter.probe_learning_rate"
             )
         self.curve.append((step, value))
         log.info("segmenter: step %d of %d, loss %.4f", step, self.config.max_steps, value)
@@ -123,7 +124,7 @@ def fit(patches: PatchSet, neighbours: Neighbours | None, config: SegmenterConfi
     Args:
         patches: features, of pixels alone.
         neighbours: of the training views; only `stego` reads them.
-        config: the `segmenter` section.
+        config: the `masks.segmenter` section.
         seed: of the initial weights, the order and everything that is drawn.
         out: folder to write.
 
@@ -163,7 +164,7 @@ def _train(
     assert method.trained is not None
     near = neighbours.neighbours if method.needs_neighbours and neighbours is not None else None
     if method.needs_neighbours and (near is None or not near.shape[1]):
-        raise UserError(f"segmenter.method {config.method}: expected at least 2 images, each with a neighbour")
+        raise UserError(f"masks.segmenter.method {config.method}: expected at least 2 images, each with a neighbour")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "segmenter", "weights"))
         trained = method.trained(patches.width, config)

@@ -6,11 +6,15 @@ from pathlib import Path
 from selfguide.core.artifact import Array, read_meta
 from selfguide.core.errors import UserError
 from selfguide.obedience.boxes import measure_boxes
+from selfguide.obedience.masks import measure_masks
 from selfguide.samples.artifact import Samples
 
 #: By kind of place: (annotator's folder, images uint8 (M, S, S, 3), places asked for, seed) => scores, {} where nothing
 #: was asked for; None on ranks other than 0.
-MEASURES: dict[str, Callable[[Path, Array, Array, int], dict[str, float | int] | None]] = {"boxes": measure_boxes}
+MEASURES: dict[str, Callable[[Path, Array, Array, int], dict[str, float | int] | None]] = {
+    "boxes": measure_boxes,
+    "masks": measure_masks,
+}
 
 
 def measure(samples: Samples, annotator: Path, seed: int) -> dict[str, float | int] | None:

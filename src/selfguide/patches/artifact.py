@@ -1,7 +1,7 @@
 """data/patches on disk.
 
 features.npy  float16 (R, T, D), the patches of each view of each image, row by row; zeros behind the last
-places.npy    int64 (V, M), the row of view v of image m: see `selfguide.patches.views`
+places.npy    int64 (V, M), the row of view v of image m: see `selfguide.patches.layout`
 grids.npy     int32 (V, M, 2), rows and columns of patches
 scales.npy    float64 (M, 2), pixels of the image per patch along y and x, the same for it and its mirror
 sizes.npy     int32 (M, 2), height and width of the image in pixels
@@ -21,7 +21,7 @@ from torch import Tensor
 from selfguide.core.artifact import Array, Meta, read_meta, save_array, write_meta
 from selfguide.core.rows import Filled
 from selfguide.core.target import replacing
-from selfguide.patches.views import MIRROR, NUM_VIEWS
+from selfguide.patches.layout import MIRROR, NUM_VIEWS
 
 KIND = "patches"
 #: Name of the array, also while it is being filled.
@@ -108,10 +108,10 @@ class PatchSet:
         grids = torch.from_numpy(self.grids.grids.reshape(-1, 2)[numbers].astype(np.int64))
         height, width = grids.amax(dim=0).tolist()
         if bool((grids == grids[0]).all()):
-            return found[:, : height * width].unflatten(1, (height, width)).permute(0, 3, 1, 2).contiguous(), grids
+            return found[:, : height * width].mT.reshape(len(found), -1, height, width), grids
         maps = found.new_zeros(len(found), self.width, height, width)
         for own, flat, (rows, columns) in zip(maps, found, grids.tolist(), strict=True):
-            own[:, :rows, :columns] = flat[: rows * columns].mT.unflatten(1, (rows, columns))
+            own[:, :rows, :columns] = flat[: rows * columns].mT.reshape(-1, rows, columns)
         return maps, grids
 
     def sample(self, most: int, seed: np.random.Generator) -> Array:

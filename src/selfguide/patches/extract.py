@@ -1,4 +1,4 @@
-"""Run the frozen backbone over all views of the images, under a Lightning predict loop, into one memory-mapped array."""
+"""Run the frozen backbone over all views of the images, by a Lightning predict loop, into one memory-mapped array."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,7 +20,8 @@ from selfguide.images.config import ImagesConfig
 from selfguide.images.originals import Originals
 from selfguide.patches.artifact import ARRAY, Grids, save_patches
 from selfguide.patches.config import PatchesConfig
-from selfguide.patches.views import NUM_VIEWS, Views
+from selfguide.patches.layout import NUM_VIEWS
+from selfguide.patches.views import Views
 
 _CHECK_BYTES = 1 << 26
 
@@ -116,6 +117,6 @@ def _check_finite(features: Array) -> None:
     for start in range(0, len(features), step):
         if not np.isfinite(features[start : start + step]).all():
             raise UserError(
-                "patches: features are not finite in float16, which ends at 65,504; try patches.kind, patches.precision:"
-                " 32-true, or another backbone"
+                "patches: features are not finite in float16, which ends at 65,504; try patches.precision 32-true, another"
+                " patches.kind, or another backbone"
             )

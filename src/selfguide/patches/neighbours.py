@@ -65,7 +65,8 @@ def nearest_views(vectors: Array, most: int = MOST) -> Array:
     # Itself is not always the first: of equal ones any may be, or it may be missing among many.
     own = found == np.arange(len(found))[:, None]
     own[~own.any(axis=1), -1] = True
-    return found[~own].reshape(len(found), num).astype(np.int32)
+    others: Array = found[~own].reshape(len(found), num).astype(np.int32)
+    return others
 
 
 def find_neighbours(patches: PatchSet, folder: str | Path) -> None:

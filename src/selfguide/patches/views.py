@@ -1,18 +1,16 @@
-"""The views of each image that features are kept of: as it is, mirrored, and five crops."""
+"""Views of images, as images."""
 
 import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from selfguide.backbone.patches import Images, Pixels, Size
+from selfguide.backbone.inputs import Pixels, Size
+from selfguide.backbone.patches import Images
+from selfguide.patches.layout import CROPS, MIRROR, WHOLE
 
-WHOLE, MIRROR = 0, 1
 #: Side of a crop, as a share of the image's.
 _RATIO = 0.5
-_CROPS = ("top left", "top right", "bottom left", "bottom right", "centre")
-#: Number of views without crops, and with them.
-NUM_VIEWS = {"none": 2, "five": 2 + len(_CROPS)}
 
 
 def crop_window(size: Size, number: int) -> tuple[int, int, int, int]:
@@ -20,7 +18,7 @@ def crop_window(size: Size, number: int) -> tuple[int, int, int, int]:
     (height, width), low = size, (0, 0)
     crop = max(1, int(height * _RATIO)), max(1, int(width * _RATIO))
     left = height - crop[0], width - crop[1]
-    if number == len(_CROPS) - 1:
+    if number == len(CROPS) - 1:
         low = round(left[0] / 2), round(left[1] / 2)
     else:
         low = left[0] * (number // 2), left[1] * (number % 2)

@@ -55,8 +55,8 @@ class SamplesConfig(Sampling):
     """Boxes x0, y0, x1, y1 in pixels, half-open, repeated in turn, for boxed guidance; null = drawn with the ids, or,
     where these are given, from the training images of the same id."""
     masks: FilePath | None
-    """A .npy of class numbers (M, S, S), or a folder of PNGs, repeated in turn, for segmented guidance; null = drawn with
-    the ids."""
+    """A .npy of class numbers (M, S, S), or a folder of PNGs, repeated in turn, for segmented guidance; null = drawn
+    with the ids."""
     precision: Precision
     """Precision of the network's forward passes; the sampler's own arithmetic stays float32."""
     compile: bool

@@ -20,8 +20,8 @@ def draw_signal(
         condition: its rows are the empirical distribution.
         num_images: M; a larger M extends a smaller one.
         seed: of the draw.
-        ids: to repeat in turn instead (of given places that hold ids, theirs); places are then drawn from the images of the same id.
-        places: to repeat in turn instead.
+        ids: to repeat in turn instead (of given places that hold ids, theirs); places are then drawn from the images of
+        the same id. places: to repeat in turn instead.
 
     Raises:
         UserError: no training image has a given id, so that there is no place to draw for it; places that are out of

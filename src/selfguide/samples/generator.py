@@ -95,8 +95,8 @@ class Generator:
             seed: image i is a function of (seed, first_index + i), its id and boxes, w and the sampler's settings.
             boxes: where the object is to be: x0, y0, x1, y1 in pixels, half-open, (M, 4), or (M, O, 4) for several;
                 0, 0, 0, 0 = none. One box goes with all ids. For models of boxed guidance alone, which need them.
-            masks: the class of each pixel, 0..K-1, or 255 for none: uint8 (M, S, S), or (S, S) for all ids. For models of
-                segmented guidance alone, which need them.
+            masks: the class of each pixel, 0..K-1, or 255 for none: uint8 (M, S, S), or (S, S) for all ids. For models
+                of segmented guidance alone, which need them.
             first_index: index of the first image.
             batch_size: images per call of the network.
             sampling: further settings of `selfguide.samples.config.Sampling`: sampler="ddim", eta=0.0, clip=True,

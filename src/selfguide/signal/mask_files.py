@@ -14,8 +14,8 @@ def read_masks(path: str | Path, side: int) -> Array:
     """Read masks.
 
     Args:
-        path: a .npy of whole numbers (M, side, side) or (side, side), or a folder of PNGs, palette or grey, whose pixels
-            are class numbers, taken in the order of their names; relative ones start in the project.
+        path: a .npy of whole numbers (M, side, side) or (side, side), or a folder of PNGs, palette or grey, whose
+            pixels are class numbers, taken in the order of their names; relative ones start in the project.
         side: of each, in pixels.
 
     Returns:

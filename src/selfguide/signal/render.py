@@ -34,7 +34,7 @@ def box_masks(boxes: Tensor, size: int) -> Tensor:
 
 
 def one_hot(masks: Tensor, num_classes: int) -> Tensor:
-    """Class numbers (B, S, S), 0..K-1, as float32 (B, K, S, S), a channel each; what is none of them, as void, has none."""
+    """Classes (B, S, S), 0..K-1, as float32 (B, K, S, S), a channel each; what is none of them, as void, has none."""
     return (masks[:, None] == torch.arange(num_classes, device=masks.device).view(-1, 1, 1)).float()
 
 

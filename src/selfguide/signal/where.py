@@ -12,8 +12,7 @@ import numpy as np
 from selfguide.core.arguments import numbers, spelled
 from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
-from selfguide.images.artifact import VOID
-from selfguide.images.palette import PALETTE
+from selfguide.core.palette import PALETTE, VOID
 from selfguide.signal.mask_files import read_masks
 
 _CHUNK = 4096  # masks looked at at once
@@ -134,7 +133,11 @@ class Masks(Where):
         expected = f"class numbers, (M, {side}, {side}) or ({side}, {side})"
         if isinstance(values, str | Path):
             values = read_masks(values, side)
-        found = values if isinstance(values, np.ndarray) and values.dtype == np.uint8 else numbers("masks", values, expected)
+        found = (
+            values
+            if isinstance(values, np.ndarray) and values.dtype == np.uint8
+            else numbers("masks", values, expected)
+        )
         if found.ndim == 2:
             found = found[None]
         if found.ndim != 3 or found.shape[1:] != (side, side) or not len(found):
@@ -144,8 +147,8 @@ class Masks(Where):
         if wrong.any():
             row, y, x = np.argwhere(wrong)[0].tolist()
             raise UserError(
-                f"masks: mask {row} has {spelled(found[row, y, x].item())} at row {y}, column {x}; expected classes 0 to"
-                f" {channels - 1}, or {VOID} for none"
+                f"masks: mask {row} has {spelled(found[row, y, x].item())} at row {y}, column {x}; expected classes 0"
+                f" to {channels - 1}, or {VOID} for none"
             )
         return found.astype(self.dtype)
 
@@ -158,8 +161,9 @@ class Masks(Where):
         return np.zeros((len(rows), 0, 4), np.int16)
 
     def paint(self, rows: Array, side: int) -> Array:
-        """Each class in its colour of `selfguide.images.palette`."""
-        return PALETTE[np.asarray(rows)]
+        """Each class in its colour of `selfguide.core.palette`."""
+        painted: Array = PALETTE[np.asarray(rows)]
+        return painted
 
 
 def held(masks: Array) -> Array:

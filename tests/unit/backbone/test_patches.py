@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from selfguide.backbone.inputs import prepare
 from selfguide.backbone.keys import vit_tokens
 from selfguide.backbone.network import Backbone, Preprocessing
-from selfguide.backbone.patches import PatchReader, Stored, patch_features, patch_side, prepare
+from selfguide.backbone.patches import PatchReader, Stored, patch_features, patch_side
 from selfguide.backbone.registry import VARIANTS
 from selfguide.core.errors import UserError
 from tests.unit.backbone.configs import backbone_config

@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from selfguide.backbone.artifact import load_backbone, save_backbone
+from selfguide.backbone.inputs import input_hw
 from selfguide.backbone.keys import vit_keys
-from selfguide.backbone.patches import Chosen, Stored, input_hw
+from selfguide.backbone.patches import Chosen, Stored
 from selfguide.backbone.registry import VARIANTS
 from selfguide.boxes.annotate import annotate
 from selfguide.boxes.lost import lost_box

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selfguide.core.errors import UserError
-from selfguide.images.artifact import VOID
+from selfguide.core.palette import VOID
 from selfguide.images.mask_classes import VOC_CLASSES, MaskClasses, parse_classes
 
 

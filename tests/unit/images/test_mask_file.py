@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from selfguide.images.artifact import VOID
+from selfguide.core.palette import VOID
 from selfguide.images.decode import FaultError
 from selfguide.images.mask_classes import MaskClasses
 from selfguide.images.mask_file import MaskFile, classes_in, decode_mask

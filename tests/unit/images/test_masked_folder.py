@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from selfguide.core.errors import UserError
-from selfguide.images.artifact import VOID, ImageSet
+from selfguide.core.palette import VOID
+from selfguide.images.artifact import ImageSet
 from selfguide.images.build import build as build_into
 from selfguide.images.cocostuff import CLASSES, FINE
 from selfguide.images.geometry import Framing, View, fit, turn

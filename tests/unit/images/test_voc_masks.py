@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from selfguide.core.errors import UserError
-from selfguide.images.artifact import VOID
+from selfguide.core.palette import VOID
 from selfguide.images.build import build as build_into
 from selfguide.images.mask_classes import VOC_CLASSES
 from tests.unit.images.conftest import build, encode, shades, tree
