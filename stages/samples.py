@@ -1,7 +1,7 @@
 """Draw samples from the chosen denoiser with guidance strength w.
 
-Reads models/checkpoint and data/condition; writes data/samples, an uncurated grid and a picture with a row per
-condition.
+Reads models/checkpoint and data/condition; writes data/samples and pictures: an uncurated grid, a row per condition,
+the same noise under rising w, and images on their way from noise.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from selfguide.condition.artifact import Condition
 from selfguide.core.stage import parser, run
 from selfguide.denoiser.artifact import Denoiser
 from selfguide.params import load_params
-from selfguide.samples.generate import Drawing, draw_pictures, generate
+from selfguide.samples.generate import Drawing, Pictures, draw_pictures, generate
 
 
 def main() -> None:
@@ -22,12 +22,15 @@ def main() -> None:
         out="data/samples",
         grid="results/grid.png",
         rows="results/rows.png",
+        sweep="results/sweep.png",
+        denoising="results/denoising.png",
     ).parse_args()
     params = load_params(args.params, args.set)
     denoiser, condition = Denoiser.load(args.model), Condition.load(args.condition)
     drawing = Drawing(denoiser, params.w, params.samples, denoiser.weak())
     samples = generate(drawing, condition, params.seed, Path(args.out))
-    draw_pictures(drawing, condition, params.seed, samples, args.grid, args.rows)
+    pictures = Pictures(args.grid, args.rows, args.sweep, args.denoising)
+    draw_pictures(drawing, condition, params.seed, samples, pictures)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,6 @@ def _check_finite(features: Array) -> None:
     for start in range(0, len(features), step):
         if not np.isfinite(features[start : start + step]).all():
             raise UserError(
-                "patches: features are not finite in float16, which ends at 65,504; try patches.precision 32-true, another"
-                " patches.kind, or another backbone"
+                "patches: features are not finite in float16, which ends at 65,504; try patches.precision 32-true,"
+                " another patches.kind, or another backbone"
             )

@@ -5,9 +5,10 @@ Under several ranks each draws its own batches of the same sample; a killed run 
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,10 +51,13 @@ class Drawing:
     weak: Denoiser | None = None
 
 
-def fill_samples(drawing: Drawing, signal: Signal, seed: int, description: str, num_seeds: int = 1) -> Filled | None:
+def fill_samples(
+    drawing: Drawing, signal: Signal, seed: int, description: str, num_seeds: int = 1, num_states: int = 0
+) -> Filled | None:
     """Draw one image for each row of a signal; see `selfguide.core.rows.fill_rows` for what is returned.
 
-    They are num_seeds equal parts; part r is drawn with seed + r, its images counted from 0.
+    They are num_seeds equal parts; part r is drawn with seed + r, its images counted from 0. With num_states each row
+    is so many states of the image instead: see `Generator.sample_batch`.
     """
     config, denoiser = drawing.config, drawing.denoiser
     weak = drawing.weak if config.guiding == "weak_model" else None
@@ -74,7 +78,7 @@ def fill_samples(drawing: Drawing, signal: Signal, seed: int, description: str, 
     def draw(start: int, stop: int, device: torch.device) -> Tensor:
         indices = torch.arange(start, stop) % num
         c = conditions(slice(start, stop)).to(device)
-        return generator.sample_batch(c, indices, seed + start // num, drawing.w, config)
+        return generator.sample_batch(c, indices, seed + start // num, drawing.w, config, num_states)
 
     def function(start: int, stop: int, device: torch.device) -> Mapping[str, Tensor]:
         edges = [start, *range((start // num + 1) * num, stop, num), stop]  # a batch may span two seeds
@@ -89,10 +93,12 @@ def fill_samples(drawing: Drawing, signal: Signal, seed: int, description: str, 
         w=drawing.w,
         seed=seed,
         num_seeds=num_seeds,
+        num_states=num_states,
         config={**config.model_dump(mode="json"), "batch_size": batch_size},
         code=digest_code("condition", "core", "denoiser", "samples", "signal", "space"),
     )
-    outputs = {"images": ((size, size, 3), "uint8")}
+    shape = (num_states, size, size, 3) if num_states else (size, size, 3)
+    outputs = {"images": (shape, "uint8")}
     modules = nn.ModuleList(networks)
     return fill_rows(
         modules, function, len(signal), outputs, batch_size, scratch, description, precision=config.precision
@@ -152,12 +158,22 @@ def check_same_task(denoiser: Denoiser, condition: Condition) -> None:
 
 #: Conditions, and samples of each, in the picture of a guidance with places.
 _ROWS, _COLUMNS = 8, 8
+#: Conditions, and columns, in the pictures of a sweep over w and of denoising; the largest w of the sweep.
+_FEW, _STATES, _MOST_W = 4, 8, 3.0
 
 
-def draw_pictures(
-    drawing: Drawing, condition: Condition, seed: int, samples: Samples | None, grid: str, rows: str
-) -> None:
-    """The two pictures of the samples: an uncurated grid, and a row for each of some conditions.
+class Pictures(NamedTuple):
+    """PNGs of the samples: where rank 0 writes each."""
+
+    grid: str
+    rows: str
+    sweep: str
+    denoising: str
+
+
+def draw_pictures(drawing: Drawing, condition: Condition, seed: int, samples: Samples | None, paths: Pictures) -> None:
+    """The pictures of the samples: an uncurated grid; a row for each of some conditions; the same noise under rising w;
+    and images on their way from noise.
 
     A place is hardly ever drawn twice, so that the samples themselves would not show what varies under one condition:
     with places, the rows are drawn for the picture.
@@ -165,17 +181,30 @@ def draw_pictures(
     Args:
         drawing, condition, seed: as for `generate`.
         samples: what it returned.
-        grid, rows: PNGs that rank 0 writes.
+        paths: of the pictures.
     """
+    config, form = drawing.config, condition.signal.form
     if samples is not None:
-        save_grid(grid, samples.images, samples.signal.outlines())
-    if condition.signal.form.where is None:
-        if samples is not None:
-            save_rows(rows, samples.images, samples.signal.ids)
-        return
-    config = drawing.config
+        save_grid(paths.grid, samples.images, samples.signal.outlines())
     drawn = draw_signal(condition, config.num_images, seed, config.ids, config.places())
-    asked = drawn.take(np.repeat(drawn.distinct(_ROWS), _COLUMNS))
-    filled = fill_samples(drawing, asked, seed, "rows")
-    if filled is not None:
-        save_conditions(rows, filled.read()["images"], asked, _COLUMNS)
+    if form.where is None:
+        if samples is not None:
+            save_rows(paths.rows, samples.images, samples.signal.ids)
+    else:
+        asked = drawn.take(np.repeat(drawn.distinct(_ROWS), _COLUMNS))
+        filled = fill_samples(drawing, asked, seed, "rows")
+        if filled is not None:
+            save_conditions(paths.rows, filled.read()["images"], asked, _COLUMNS)
+    few, strengths = drawn.take(drawn.distinct(_FEW)), np.linspace(0, _MOST_W, _STATES)
+    swept = []
+    for w in strengths.tolist():
+        filled = fill_samples(replace(drawing, w=w), few, seed, f"w = {w:.2f}")
+        swept += [] if filled is None else [filled.read()["images"]]
+    states = fill_samples(drawing, few, seed, "denoising", num_states=_STATES)
+    if states is None:
+        return
+    images = np.stack(swept, axis=1).reshape(-1, *swept[0].shape[1:])
+    save_conditions(paths.sweep, images, few.take(np.repeat(np.arange(len(few)), _STATES)), _STATES,
+                    captions=[f"w = {w:.2f}" for w in strengths])  # fmt: skip
+    on_the_way = states.read()["images"].reshape(-1, *images.shape[1:])
+    save_conditions(paths.denoising, on_the_way, few.take(np.repeat(np.arange(len(few)), _STATES)), _STATES)

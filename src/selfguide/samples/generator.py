@@ -144,7 +144,9 @@ class Generator:
             )  # fmt: skip
 
     @torch.no_grad()
-    def sample_batch(self, c: BatchCondition, indices: Tensor, seed: int, w: float, sampling: Sampling) -> Tensor:
+    def sample_batch(
+        self, c: BatchCondition, indices: Tensor, seed: int, w: float, sampling: Sampling, num_states: int = 0
+    ) -> Tensor:
         """One batch.
 
         Args:
@@ -153,20 +155,28 @@ class Generator:
             seed: of the noise.
             w: guidance strength.
             sampling: checked by `check`.
+            num_states: above 0, so many states of each image on its way from noise, evenly in steps, the image last.
 
         Returns:
-            uint8 (B, S, S, 3), on the network's device.
+            uint8 (B, S, S, 3), or (B, num_states, S, S, 3), on the network's device.
         """
         levels, device = Levels.of(self.abar, sampling.num_steps), c.ids.device
         weak = self.weak if sampling.guiding == "weak_model" else None
         bounds = self.space.bounds if sampling.clip else None
+        kept = torch.linspace(0, len(levels), num_states).round().int().tolist() if num_states else []
 
         def draw(rows: Tensor) -> Tensor:
             noise = ImageNoise(seed, indices[rows].tolist(), self.space.shape, device)
             here = c[rows.to(device)]
             model = guided_model(self.network, self.task.prediction, levels, here, w, sampling.guidance_interval, weak)
-            solver = SAMPLERS[sampling.sampler](levels, sampling.eta, device)
-            return self.space.to_pixels(solve(solver, model, levels, noise, bounds))
+            solver, states = SAMPLERS[sampling.sampler](levels, sampling.eta, device), dict[int, Tensor]()
+
+            def watch(i: int, x: Tensor) -> None:
+                if i in kept:
+                    states[i] = self.space.to_pixels(x)
+
+            drawn = solve(solver, model, levels, noise, bounds, watch if kept else None)
+            return torch.stack([states[i] for i in kept], dim=1) if kept else self.space.to_pixels(drawn)
 
         # Images do not depend on each other: on a CPU each thread takes some through the whole schedule.
         rows = torch.arange(len(c)).tensor_split(num_parts(device, len(c)))

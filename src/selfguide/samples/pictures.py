@@ -1,14 +1,16 @@
 """Pictures of samples: an uncurated grid, one row per condition, one row per training step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from selfguide.core.artifact import Array
 from selfguide.images.grid import grid, save_picture
-from selfguide.signal.render import render
 from selfguide.signal.signal import Signal
+from selfguide.signal.where import WHERE
+
+_LONGEST = 24  # characters of a list of ids
 
 
 def save_grid(path: str | Path, images: Array, outlines: Array | None = None, columns: int = 12, rows: int = 8) -> None:
@@ -49,30 +51,39 @@ def save_rows(path: str | Path, images: Array, ids: Array, columns: int = 12, ro
     save_picture(path, grid(shown.reshape(-1, side, side, 3), columns, rows=labels))
 
 
-def save_conditions(path: str | Path, images: Array, asked: Signal, columns: int) -> None:
-    """The paper's Fig. 6: a row per condition, its map white on black, then samples of it with the place outlined.
+def save_conditions(
+    path: str | Path, images: Array, asked: Signal, columns: int, captions: Sequence[str] | None = None
+) -> None:
+    """The paper's Figs. 6 and 17: a row per condition, its place alone where it has one, then samples of it.
 
     Args:
         path: PNG.
         images: uint8 (rows x columns, S, S, 3).
         asked: what they were asked for, the same in each row.
         columns: samples a row.
+        captions: of the columns, below the last row.
     """
     side, rows = images.shape[1], len(images) // columns
     own = asked.take(np.arange(rows) * columns)
-    sheet = np.zeros((rows, columns + 1, side, side, 3), np.uint8)
-    sheet[:, 1:] = images.reshape(rows, columns, side, side, 3)
-    where = render(own, side).map
-    if where is not None:
-        sheet[:, 0] = (255 * where.amax(1)).round().byte().numpy()[..., None]
-    outlines = np.zeros((rows, columns + 1, 0, 4), np.int16)
-    drawn = own.outlines()
-    if drawn is not None:
+    tiles = images.reshape(rows, columns, side, side, 3)
+    outlines = np.zeros((rows, columns, 0, 4), np.int16)
+    names = list(captions or ())
+    if own.form.where is not None:
+        kind = WHERE[own.form.where]
+        drawn = kind.outlines(np.asarray(own.where))
+        tiles = np.concatenate([kind.paint(np.asarray(own.where), side)[:, None], tiles], axis=1)
         outlines = np.zeros((rows, columns + 1, *drawn.shape[1:]), np.int16)
         outlines[:, 1:] = drawn[:, None]
+        names = ["", *names] if names else names
     labels = [", ".join(str(number) for number in ids if number >= 0) or "none" for ids in own.ids.reshape(rows, -1)]
-    boxes = outlines.reshape(-1, *outlines.shape[2:])
-    save_picture(path, grid(sheet.reshape(-1, side, side, 3), columns + 1, rows=labels, boxes=boxes))
+    sheet = grid(
+        tiles.reshape(-1, side, side, 3),
+        tiles.shape[1],
+        rows=[label if len(label) <= _LONGEST else f"{label[:_LONGEST]}..." for label in labels],
+        boxes=outlines.reshape(-1, *outlines.shape[2:]),
+        captions=[""] * (len(names) * (rows - 1)) + names if names else None,
+    )
+    save_picture(path, sheet)
 
 
 def save_steps(path: str | Path, drawn: Mapping[int, Array]) -> None:

@@ -73,7 +73,14 @@ def clean_model(model: EpsModel, levels: Levels, bounds: Bounds, device: torch.d
 
 
 @torch.no_grad()
-def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, bounds: Bounds) -> Tensor:
+def solve(
+    solver: Solver,
+    model: EpsModel,
+    levels: Levels,
+    noise: ImageNoise,
+    bounds: Bounds,
+    watch: Callable[[int, Tensor], None] | None = None,
+) -> Tensor:
     """Draw images: noise at the first level, a step per level, x_0 at the end.
 
     Nothing in the loop waits for the device.
@@ -84,6 +91,7 @@ def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, bo
         levels: the S noise levels.
         noise: the images' random streams; the first draw is the start.
         bounds: lowest and highest number of an estimate of x_0, which is clipped to them; None: it is not.
+        watch: is shown the state at each level, (i, x), the first noise alone, and at the end i = S and x_0.
 
     Returns:
         float32 (B, C, h, w).
@@ -91,5 +99,9 @@ def solve(solver: Solver, model: EpsModel, levels: Levels, noise: ImageNoise, bo
     x = noise.draw()
     denoise = clean_model(model, levels, bounds, x.device)
     for i in range(len(levels)):
+        if watch is not None:
+            watch(i, x)
         x = solver.step(x, i, denoise, noise)
+    if watch is not None:
+        watch(len(levels), x)
     return x

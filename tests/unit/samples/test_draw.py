@@ -9,7 +9,7 @@ from selfguide.condition.make import make_condition
 from selfguide.core.errors import UserError
 from selfguide.params import load_params
 from selfguide.samples.draw import draw_signal
-from selfguide.samples.generate import Drawing, draw_pictures, generate
+from selfguide.samples.generate import Drawing, Pictures, draw_pictures, generate
 from selfguide.signal.asked import as_ids
 from selfguide.signal.where import WHERE
 from tests.conftest import PRESETS, signal
@@ -118,7 +118,8 @@ def test_the_stage_draws_them_together_and_keeps_what_was_asked(boxed, scratch_r
         samples.signal.ids[:10], boxes=samples.signal.where[:10], w=2.0, num_steps=4, seed=7, eta=0.5
     )
     assert np.abs(samples.images[:10].astype(int) - again).max() <= 1
-    draw_pictures(drawing, BOXED, 7, samples, scratch_root / "grid.png", scratch_root / "rows.png")
+    paths = Pictures(*(str(scratch_root / f"{name}.png") for name in Pictures._fields))
+    draw_pictures(drawing, BOXED, 7, samples, paths)
     for name in ("grid", "rows"):
         assert (scratch_root / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
