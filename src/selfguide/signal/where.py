@@ -34,11 +34,11 @@ class Where(ABC):
         """The shape of a row; None stands for any length."""
 
     @abstractmethod
-    def wrong(self, rows: Array, side: int, channels: int) -> tuple[Array, str]:
+    def wrong(self, rows: Array, side: int, channels: int = 1) -> tuple[Array, str]:
         """Which rows are not of the square of `side` pixels and its channels, bool (N,), and what was expected."""
 
     @abstractmethod
-    def parse(self, values: Any, side: int, channels: int) -> Array:
+    def parse(self, values: Any, side: int, channels: int = 1) -> Array:
         """What a caller gives, checked: (M, ...).
 
         Raises:
@@ -68,11 +68,11 @@ class Boxes(Where):
         """Any number of boxes."""
         return None, 4
 
-    def wrong(self, rows: Array, side: int, channels: int) -> tuple[Array, str]:
+    def wrong(self, rows: Array, side: int, channels: int = 1) -> tuple[Array, str]:
         """Those with a number outside of 0..side."""
         return np.asarray(((rows < 0) | (rows > side)).any(axis=(1, 2))), f"from 0 to {side}, the side of the images"
 
-    def parse(self, values: Any, side: int, channels: int) -> Array:
+    def parse(self, values: Any, side: int, channels: int = 1) -> Array:
         """Boxes, int16 (M, O, 4), of (M, 4), one an image, or (M, O, 4).
 
         Raises:
@@ -119,12 +119,12 @@ class Masks(Where):
         """A square of pixels."""
         return side, side
 
-    def wrong(self, rows: Array, side: int, channels: int) -> tuple[Array, str]:
+    def wrong(self, rows: Array, side: int, channels: int = 1) -> tuple[Array, str]:
         """Those with a class outside of 0..K-1 that is not void."""
         found = np.asarray(rows)
         return ((found >= channels) & (found != VOID)).any(axis=(1, 2)), f"of classes 0 to {channels - 1}, or {VOID}"
 
-    def parse(self, values: Any, side: int, channels: int) -> Array:
+    def parse(self, values: Any, side: int, channels: int = 1) -> Array:
         """Masks, uint8 (M, side, side), of as many, of one (side, side), or of a file: see `mask_files.read_masks`.
 
         Raises:

@@ -23,7 +23,7 @@ CONDITION = make_condition(Annotation("self_labeled", signal(IDS)), 0.0, 0)
 def _config(**changes) -> SamplesConfig:
     values = {"sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_interval": None, "guiding": "null_condition",
               "num_images": 10, "num_seeds": 1, "batch_size": 4, "weights": "ema", "clip": True, "ids": None,
-              "boxes": None, "precision": "32-true", "compile": False}  # fmt: skip
+              "boxes": None, "masks": None, "precision": "32-true", "compile": False}  # fmt: skip
     return SamplesConfig(**{**values, **changes})
 
 
