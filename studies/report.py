@@ -34,6 +34,19 @@ def results(*names: str) -> dict[str, Any]:
     return found
 
 
+def against_w(strengths: Iterable[float], settings: Sequence[str]) -> list[Row]:
+    """A row per guidance strength, all of one model: obedience, and how near to real images its samples are."""
+    rows: list[Row] = []
+    for w in strengths:
+        experiment([f"w={w}", *settings])
+        kept = ("fd_", "fid", "precision_", "recall_")
+        beside = ("_heldout", "_floor", "_real", "_sd")  # the same in each row, or of no use here
+        scores = results("metrics")
+        own = {key: value for key, value in scores.items() if key.startswith(kept) and not key.endswith(beside)}
+        rows.append({"w": w, **results("obedience"), **own})
+    return rows
+
+
 @contextmanager
 def params_put_back() -> Iterator[None]:
     """Within the context experiments may change params.yaml; after it, the file is as it was."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
-from report import Row, command, experiment, params_put_back, publish, results, write_csv  # noqa: E402
+from report import Row, against_w, command, experiment, params_put_back, publish, results, write_csv  # noqa: E402
 
 ANNOTATORS = {
     "lost": ["boxes.method=lost", "boxes.subtract_mean_key=false"],
@@ -34,19 +34,6 @@ def annotators(args: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def obedience(args: argparse.Namespace) -> list[Row]:
-    """A row per guidance strength, all of one model."""
-    rows: list[Row] = []
-    for w in args.w:
-        experiment([f"w={w}", *args.set])
-        scores = results("metrics")
-        kept = ("fd_", "fid", "precision_", "recall_")
-        beside = ("_heldout", "_floor", "_real", "_sd")  # the same in each row, or of no use here
-        own = {key: value for key, value in scores.items() if key.startswith(kept) and not key.endswith(beside)}
-        rows.append({"w": w, **results("obedience"), **own})
-    return rows
-
-
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,7 +43,7 @@ def main() -> None:
     parser.add_argument("--name", help="results go to studies/boxes/NAME.csv and NAME.md (default: the table)")
     args = parser.parse_args()
     with params_put_back():
-        rows = {"annotators": annotators, "obedience": obedience}[args.table](args)
+        rows = annotators(args) if args.table == "annotators" else against_w(args.w, args.set)
     name, options = args.name or args.table, {"set": args.set}
     if args.table == "obedience":
         options["w"] = [f"{w:g}" for w in args.w]

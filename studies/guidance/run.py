@@ -26,8 +26,8 @@ def run(kind: str, seed: int, settings: list[str]) -> dict[str, Any]:
     """The scores of a kind, and those of its annotators."""
     experiment([f"guidance={kind}", f"seed={seed}", *settings])
     found = results("metrics")
-    inputs = [name for name in KINDS[kind].inputs if name in ("clusters", "boxes")]
-    for stage in [*inputs, "obedience"] if "boxes" in inputs else inputs:
+    inputs = [name for name in KINDS[kind].inputs if name in ("clusters", "boxes", "masks")]
+    for stage in [*inputs, "obedience"] if KINDS[kind].where and inputs else inputs:
         found |= {f"{stage}_{key}": value for key, value in results(stage).items()}
     return found
 

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-STUDIES = ["boxes", "guidance", "sensitivity", "solvers"]
+STUDIES = ["boxes", "guidance", "masks", "sensitivity", "solvers"]
 
 
 def study(name: str) -> ModuleType:

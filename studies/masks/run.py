@@ -1,0 +1,68 @@
+"""Which segmenter finds the classes, and whether samples obey masks: two tables for the images of params.yaml.
+
+    python studies/masks/run.py methods --seeds 0 1 2     # mIoU and accuracy of every method on the same features
+    python studies/masks/run.py obedience                 # agreement of asked and found masks, and FD, against w
+
+Each row is a `dvc exp run`, so that what was computed before comes from DVC's cache. A seed changes the images that are
+rendered or chosen, the backbone and the segmenter. Tables go to NAME.csv and NAME.md beside this file; params.yaml is
+put back.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from report import (  # noqa: E402
+    Row,
+    against_w,
+    command,
+    experiment,
+    over_seeds,
+    params_put_back,
+    publish,
+    results,
+    write_csv,
+)
+
+METHODS = ["stego", "smooseg", "kmeans_patches", "pca", "primaps"]
+COLUMNS = ["mask_miou", "mask_accuracy", "mask_linear_miou", "mask_linear_accuracy", "mask_clusters_used",
+           "mask_largest_cluster", "mask_confidence"]  # fmt: skip
+
+
+def main() -> None:
+    """Run the study."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["methods", "obedience"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of methods")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS, metavar="METHOD")
+    parser.add_argument("--w", type=float, nargs="+", default=[0.0, 1.0, 2.0, 3.0])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings of every run")
+    parser.add_argument("--name", help="results go to studies/masks/NAME.csv and NAME.md (default: the table)")
+    args = parser.parse_args()
+    name, rows = args.name or args.table, list[Row]()
+    options = {"set": args.set, "name": [args.name] if args.name else []}
+    with params_put_back():
+        if args.table == "methods":
+            for seed in args.seeds:
+                for method in args.methods:
+                    values = ["guidance=self_segmented", f"seed={seed}", f"masks.segmenter.method={method}", *args.set]
+                    experiment(values, "masks")
+                    rows.append({"method": method, "seed": seed, **results("masks")})
+                    write_csv(HERE / f"{name}.csv", rows)
+            options["seeds"] = args.seeds
+            columns, cells = ["method", *COLUMNS], over_seeds(rows, "method", COLUMNS)
+        else:
+            rows = against_w(args.w, args.set)
+            options["w"] = [f"{w:g}" for w in args.w]
+            columns = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.startswith("num_")]
+            cells = [[f"{row.get(column, float('nan')):.3g}" for column in columns] for row in rows]
+    if args.methods != METHODS:
+        options["methods"] = args.methods
+    write_csv(HERE / f"{name}.csv", rows)
+    publish(HERE / f"{name}.md", f"{command('studies/masks/run.py', args.table, **options)}:", columns, cells)
+
+
+if __name__ == "__main__":
+    main()
