@@ -69,6 +69,9 @@ class SegmenterConfig(StrictModel):
     """stego (5e-4), smooseg (1e-4): Adam's for the head."""
     probe_learning_rate: LearningRate
     """stego (5e-3), smooseg (5e-4): Adam's for the clusters."""
+    revive_every_steps: Steps | None
+    """stego, smooseg: clusters that next to nothing is nearest to are put where the others serve worst, so often; null:
+    they stay empty (the papers)."""
     checkpoint_every_steps: Steps
     """A killed training goes on from there."""
     max_patches: int = Field(ge=1, le=100_000_000)

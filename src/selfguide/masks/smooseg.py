@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from selfguide.masks.batch import TrainingBatch
 from selfguide.masks.config import SegmenterConfig
+from selfguide.masks.revival import Revival
 from selfguide.masks.stego import StegoHead, centred, self_avoiding
 
 
@@ -52,6 +53,8 @@ class SmooSeg(nn.Module):
         self.prototypes = nn.Parameter(nn.init.xavier_uniform_(torch.empty(config.num_classes, config.width)))
         self.register_buffer("clusters", F.normalize(self.prototypes.detach().clone(), dim=1))
         self.clusters: Tensor
+        self.revival = Revival(config.num_classes, config.revive_every_steps, config.max_steps)
+        self._moved: dict[int, Tensor] = {}
 
     def forward(self, batch: TrainingBatch) -> Tensor:
         """The loss of a batch."""
@@ -64,6 +67,7 @@ class SmooSeg(nn.Module):
         code, feats = at(self.code(images.maps)), at(self.code.dropout(images.maps))
         cosine = torch.einsum("bdn,kd->bkn", F.normalize(code, dim=1), self.clusters)
         labels = (cosine / settings.temperature).softmax(dim=1)
+        self._moved = self.revival(code.detach().transpose(1, 2).flatten(0, 1), self.clusters)
         order = self_avoiding(len(images), batch.generator).to(code.device)
         within, across = settings.shifts
         energy = smoothness(feats, feats, labels, labels, within)
@@ -72,6 +76,8 @@ class SmooSeg(nn.Module):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Move the average of the prototypes on."""
+        """Move the average of the prototypes on, and empty clusters."""
         moved = self.clusters.lerp(F.normalize(self.prototypes, dim=1), 1 - self.config.smooseg.prototype_decay)
         self.clusters.copy_(F.normalize(moved, dim=1))
+        for number, place in self._moved.items():
+            self.prototypes[number] = self.clusters[number] = place

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from selfguide.masks.batch import Maps, TrainingBatch
 from selfguide.masks.config import SegmenterConfig
+from selfguide.masks.revival import Revival
 
 #: Published settings: weights of the terms self, neighbour and negative, and their shifts b.
 PRESETS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
@@ -144,6 +145,8 @@ class Stego(nn.Module):
         self.config = config
         self.code = StegoHead(channels, config.width, config.dropout)
         self.clusters = nn.Parameter(torch.randn(config.num_classes, config.width))
+        self.revival = Revival(config.num_classes, config.revive_every_steps, config.max_steps)
+        self._moved: dict[int, Tensor] = {}
 
     def forward(self, batch: TrainingBatch) -> Tensor:
         """The loss of a batch."""
@@ -173,8 +176,13 @@ class Stego(nn.Module):
             shuffled = images.take(order)
             negatives.append(term(shifts[2], at(feats[order], shuffled, there), at(code[order], shuffled, there)))
         total = total + weights[2] * torch.stack(negatives).mean()
-        probe, _ = cluster_probe(images.cells(code.detach()), self.clusters)
+        cells = images.cells(code.detach())
+        probe, _ = cluster_probe(cells, self.clusters)
+        self._moved = self.revival(cells[0, :, 0].T, self.clusters)
         return total + probe
 
+    @torch.no_grad()
     def after_step(self) -> None:
-        """Nothing."""
+        """Move empty clusters."""
+        for number, place in self._moved.items():
+            self.clusters[number] = place
