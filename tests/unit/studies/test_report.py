@@ -1,7 +1,7 @@
 """Tables of studies: rows in, the committed files out."""
 
 import importlib.util
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -69,10 +69,12 @@ def test_the_committed_table_of_boxes_is_that_of_its_rows(name):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_runs_as_a_script(name, tmp_path):
-    said = subprocess.run([sys.executable, ROOT / f"studies/{name}/run.py", "--help"], cwd=tmp_path,
-                          capture_output=True, text=True)  # fmt: skip
-    assert said.returncode == 0, said.stderr
+def test_every_study_runs_as_a_script(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["run.py", "--help"])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(ROOT / f"studies/{name}/run.py"), run_name="__main__")
+    assert done.value.code == 0
+    assert "usage: run.py" in capsys.readouterr().out
 
 
 def test_rows_come_back_with_a_column_for_every_key(tmp_path):
