@@ -13,8 +13,10 @@ pytestmark = pytest.mark.slow
 def test_two_ranks_give_the_same_features_samples_and_metrics(project):
     two = "SELFGUIDE_DEVICES=2 SELFGUIDE_ACCELERATOR=cpu python -m stages"
     project.run(f"{two}.features --out logs/two/features")
-    project.run(f"{two}.samples --out logs/two/samples --grid logs/two/grid.png --rows logs/two/rows.png"
-                " --sweep logs/two/sweep.png --denoising logs/two/denoising.png")
+    project.run(
+        f"{two}.samples --out logs/two/samples --grid logs/two/grid.png --rows logs/two/rows.png"
+        " --sweep logs/two/sweep.png --denoising logs/two/denoising.png"
+    )
     project.run(f"{two}.metrics --samples logs/two/samples --out logs/two/metrics.json"
                 " --per-cluster logs/two/per_cluster.csv --pairs logs/two/pairs.png")  # fmt: skip
     for name in ("features/features.npy", "samples/images.npy", "samples/ids.npy"):
@@ -98,4 +100,6 @@ def test_each_kind_comes_back_whole_here_and_in_a_clone(kinds, tmp_path):
         assert "up to date" in project.run("dvc status", folder=folder)
         # What another kind alone writes, git does not know.
         left = project.run("git status --porcelain", folder=folder).splitlines()
-        assert {line[3:] for line in left} <= {f"results/{name}.{kind}" for name in ("boxes", "masks") for kind in ("json", "png")}
+        assert {line[3:] for line in left} <= {
+            f"results/{name}.{kind}" for name in ("boxes", "masks") for kind in ("json", "png")
+        }

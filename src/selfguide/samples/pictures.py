@@ -80,7 +80,7 @@ def save_conditions(
         tiles.reshape(-1, side, side, 3),
         tiles.shape[1],
         rows=[label if len(label) <= _LONGEST else f"{label[:_LONGEST]}..." for label in labels],
-        boxes=outlines.reshape(-1, *outlines.shape[2:]),
+        boxes=outlines.reshape(rows * tiles.shape[1], *outlines.shape[2:]),
         captions=[""] * (len(names) * (rows - 1)) + names if names else None,
     )
     save_picture(path, sheet)
