@@ -92,6 +92,11 @@ def _guidance_and_images(params: Params) -> Iterator[str]:
                 f"guidance: {guidance} needs {truth}, which images.source {source} never has; use one of"
                 f" {', '.join(having)}, or guidance: {instead}"
             )
+        elif truth == "masks" and source == "voc" and params.images.masks is None:
+            yield (
+                f"guidance: {guidance} needs masks, and images.masks is null; name their folder, e.g."
+                f" SegmentationClass, or use guidance: {instead}"
+            )
         elif source == "arrays" and str(params.images.path).lower().endswith(".npy"):
             yield (
                 f"guidance: {guidance} needs {truth}, which a .npy (images.path) does not hold; use a .npz with images"
