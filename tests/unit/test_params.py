@@ -17,6 +17,8 @@ DIGITS = {"images.source": "digits", "images.num_heldout": 297, "reference.num_h
 FOLDER = {"images.source": "image_folder", "images.path": "photos", "images.num_train": None}
 TWO_VIEWS = {**CIFAR, "images.crop": "random", "images.num_views": 2, "images.num_train": 100}
 SELF_BOXED = {"guidance": "self_boxed", "backbone.variant": "dino_vit", "backbone.width": 64}
+SELF_SEGMENTED = {"guidance": "self_segmented", "backbone.variant": "dino_vit", "backbone.width": 64}
+VOC = {"images.source": "voc", "images.path": "devkit", "images.num_train": None}
 NET = "denoiser.network"
 WEAK = {"samples.guiding": "weak_model"}
 
@@ -49,6 +51,14 @@ CONTRADICTIONS = [
     ({"denoiser.network.channel_multipliers": [1] * 11}, "images.size: 16 is not a multiple of 1024"),
     ({f"{NET}.attention_resolutions": [7]}, "attention_resolutions: no level has side 7; expected some of 16, 8, 4 "),
     ({"images.size": 24}, "attention_resolutions: no level has side 8; expected some of 24, 12, 6 "),
+    # guidance and masks
+    ({"guidance": "self_segmented"}, "patches.kind: simclr_resnet18 has no tokens; set it to map"),
+    ({**SELF_SEGMENTED, "patches.kind": "map"}, "patches.kind: dino_vit has no map; set it to tokens or keys"),
+    ({**SELF_SEGMENTED, "samples.ids": [11]}, "samples.ids: guidance self_segmented has ids 0 to 10, found 11"),
+    ({**SELF_SEGMENTED, "samples.masks": "no_such.npy"}, "samples.masks: no_such.npy: no such file or folder"),
+    ({"samples.masks": "params.yaml"}, "samples.masks: guidance self_labeled has no masks"),
+    ({**FOLDER, "guidance": "ground_truth_segmented"}, "guidance: ground_truth_segmented needs masks, which"),
+    ({**VOC, "guidance": "ground_truth_segmented"}, "needs masks, and images.masks is null"),
     # images and k
     ({"k": 5001}, "k: expected at most 5000, the training images .*, found 5001"),
     ({**TWO_VIEWS, "k": 201}, "k: expected at most 200, "),
