@@ -71,5 +71,6 @@ def find_masks(annotator: str | Path, images: Array) -> tuple[Array, int] | None
 
 def _as_map(features: Array, grid: tuple[int, int], device: torch.device) -> Tensor:
     """(N, D), row by row => (1, D, rows, columns); rounded as data/patches keeps them, so that the same pixels get the
-    same classes."""
+    same classes.
+    """
     return torch.from_numpy(features).half().float().to(device).T.reshape(1, -1, *grid)
