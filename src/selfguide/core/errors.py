@@ -1,5 +1,6 @@
 """The one error class for anything that a user or a file can cause, and what its messages have in common."""
 
+import functools
 from pathlib import Path
 
 import yaml
@@ -22,6 +23,7 @@ def shown(text: object, length: int = 200) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:length]) + more
 
 
+@functools.cache  # it is asked for whenever an array is opened, and reads dvc.yaml
 def rerun(*stages: str) -> str:
     """What to do about missing or damaged artifacts: "run `dvc repro boxes` with guidance self_boxed".
 

@@ -13,12 +13,13 @@ from selfguide.backbone.patches import Stored
 from selfguide.backbone.registry import VARIANTS
 from selfguide.core.errors import UserError
 from selfguide.images.artifact import ImageSet, ImageSplit
-from selfguide.masks import train
+from selfguide.masks import find, train
 from selfguide.masks.annotator import load_annotator, save_segmentation
 from selfguide.masks.artifact import FoundMasks
 from selfguide.masks.build import build_masks
 from selfguide.masks.find import find_masks
 from selfguide.masks.registry import METHODS
+from selfguide.masks.segment import classes
 from selfguide.masks.segmenter import SegmenterArtifact
 from selfguide.masks.stego import Stego
 from selfguide.masks.train import fit
@@ -105,6 +106,18 @@ def test_masks_of_the_training_images_are_found_again(patches, name):
     np.testing.assert_array_equal(again, loaded.masks)
     alone, _ = find_masks("annotator", PIXELS[5:6])
     np.testing.assert_array_equal(alone[0], loaded.masks[5])
+
+
+def test_other_images_are_seen_as_the_kept_ones(patches, monkeypatch):
+    fitted(patches, "segmenter", "kmeans_patches")
+    settings = {"patches": patches.meta["config"], "masks": masks_config("kmeans_patches").model_dump(mode="json")}
+    save_segmentation("annotator", "bb", "segmenter", settings)
+    seen = []
+    monkeypatch.setattr(find, "classes", lambda *arguments: seen.append(arguments[1]) or classes(*arguments))
+    find_masks("annotator", PIXELS)
+    maps, _ = patches.maps(np.arange(2 * N))
+    assert torch.equal(torch.cat([each.whole for each in seen]), maps[:N])  # rounded alike
+    assert torch.equal(torch.cat([each.mirror for each in seen]), maps[N:])
 
 
 @pytest.mark.parametrize("name", ["stego", "smooseg"])
@@ -237,23 +250,25 @@ def test_stego_of_one_image(scratch_root, patches):
         fit(patches, near, segmenter_config("stego"), 0, "segmenter")
 
 
-@pytest.mark.parametrize("crops", ["none", "five"])
-def test_windows_of_images_of_many_sizes(scratch_root, backbone, originals, crops):  # noqa: F811
+@pytest.mark.parametrize(("crops", "name"), [("none", "stego"), ("five", "kmeans_patches")])
+def test_windows_of_images_of_many_sizes(scratch_root, backbone, originals, crops, name):  # noqa: F811
     patches = extracted(backbone, "patches", crops=crops)
     find_neighbours(patches, "images_neighbours")
-    fitted(patches, "segmenter", "stego", num_samples=2)
-    found = build_masks(masks_config("stego"), patches, "segmenter", Listed((1, 1)), 8, "masks")
+    fitted(patches, "segmenter", name, num_samples=2, subtract_mean=True)
+    found = build_masks(masks_config(name), patches, "segmenter", Listed((1, 1)), 8, "masks")
     assert found.masks.shape == (6, 8, 8)
-    # Image 1 as it is, alone: image and window of 12 pixels a side in it.
+    # Image 1 has two windows: the first of the images' own, and the last of all.
     segmenter = SegmenterArtifact.load("segmenter").segmenter
-    whole, mirror = (patches.maps(np.array([number]))[0] for number in (1, 6))
-    codes = [segmenter(each)[0] for each in (whole, mirror)]
-    for row, (x0, y0, side) in ((1, (0, 0, 16)), (5, (2, 3, None))):
+    whole, mirror = (segmenter(patches.maps(np.array([number]))[0])[0] for number in (1, 6))
+    expected = np.zeros((2, 8, 8), np.uint8)
+    for row, (x0, y0, side) in enumerate(((0, 0, 16), (2, 3, 12))):
         for i, j in np.ndindex(8, 8):
-            y, x = y0 + (i + 0.5) * ((side or 12) / 8), x0 + (j + 0.5) * ((side or 12) / 8)
-            code = (at(codes[0], y, x) + at(codes[1], y, 18 - x)) / 2
+            y, x = y0 + (i + 0.5) * side / 8, x0 + (j + 0.5) * side / 8
+            code = (at(whole, y, x) + at(mirror, y, 18 - x)) / 2
             similar = torch.nn.functional.cosine_similarity(code[None], segmenter.clusters, dim=1)
-            assert found.masks[row, i, j] == int(similar.argmax())
+            expected[row, i, j] = int(similar.argmax())
+    assert (expected[0] != expected[1]).any()  # else the two could be taken for each other
+    np.testing.assert_array_equal(found.masks[[1, 5]], expected)
 
 
 def at(code, y, x, patch=4):
