@@ -13,6 +13,7 @@ from selfguide.backbone.inputs import prepare_pixels
 from selfguide.backbone.patches import PatchReader, Stored, patch_side
 from selfguide.core.artifact import Array
 from selfguide.core.rows import fill_rows
+from selfguide.core.runtime import resolve_precision
 from selfguide.core.scratch import digest_code, scratch_folder
 from selfguide.masks.annotator import load_annotator
 from selfguide.masks.segment import Seen, classes
@@ -65,7 +66,10 @@ def find_masks(annotator: str | Path, images: Array) -> tuple[Array, int] | None
     )
     outputs = {"masks": ((side, side), "uint8")}
     both = nn.ModuleList([network, segmenter])
-    filled = fill_rows(both, rows, len(images), outputs, saved.masks.batch_size, scratch, "segments")
+    precision = resolve_precision(saved.patches.precision)
+    filled = fill_rows(
+        both, rows, len(images), outputs, saved.masks.batch_size, scratch, "segments", precision=precision
+    )
     return None if filled is None else (filled.read()["masks"], found.config.num_classes)
 
 
