@@ -8,7 +8,7 @@ from torch import Tensor
 from selfguide.core.artifact import Array
 from selfguide.core.seeding import derive_seed
 from selfguide.masks.build import seen_by
-from selfguide.masks.metrics import HungarianScores, count_pairs
+from selfguide.masks.metrics import HungarianScores, count_pairs, fixed_scores
 from selfguide.masks.segment import centres, codes_at
 from selfguide.masks.segmenter import Segmenter
 from selfguide.patches.artifact import PatchSet
@@ -67,14 +67,3 @@ def linear_scores(
     with torch.no_grad():
         found = layer((codes_b - mean) / scale).argmax(dim=1).numpy()
     return fixed_scores(count_pairs(found, labels_b.numpy(), num_classes, num_classes))
-
-
-def fixed_scores(counts: Array) -> HungarianScores:
-    """Scores where cluster i is class i."""
-    union = counts.sum(axis=0) + counts.sum(axis=1) - counts.diagonal()
-    known = union > 0
-    total = int(counts.sum())
-    if not total:
-        return HungarianScores(np.nan, np.nan, counts, np.arange(len(counts)))
-    miou = float((counts.diagonal()[known] / union[known]).mean())
-    return HungarianScores(miou, float(counts.diagonal().sum() / total), counts, np.arange(len(counts)))

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +96,20 @@ def match(counts: NDArray[np.int64]) -> HungarianScores:
     matched = assignment >= 0
     correct = int(counts[matched, assignment[matched]].sum())
     return HungarianScores(mean, correct / total, counts, assignment)
+
+
+def fixed_scores(counts: NDArray[Any]) -> HungarianScores:
+    """Scores where cluster i is class i: the mean over classes that are in either.
+
+    Args:
+        counts: (K, K).
+    """
+    union = counts.sum(axis=0) + counts.sum(axis=1) - counts.diagonal()
+    known, total, same = union > 0, counts.sum(), np.arange(len(counts))
+    if not total:
+        return HungarianScores(np.nan, np.nan, counts, same)
+    miou = float((counts.diagonal()[known] / union[known]).mean())
+    return HungarianScores(miou, float(counts.diagonal().sum() / total), counts, same)
 
 
 def occupancy(pred: Array, num_pred: int) -> NDArray[np.float64]:

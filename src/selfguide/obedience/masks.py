@@ -1,6 +1,7 @@
 """Asked masks against found ones, and against the masks that other samples were asked for."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from selfguide.core.artifact import Array
 from selfguide.core.errors import UserError
 from selfguide.core.palette import VOID
 from selfguide.masks.find import find_masks
-from selfguide.masks.metrics import count_pairs
+from selfguide.masks.metrics import count_pairs, fixed_scores
 
 _CHUNK = 1024  # samples counted at once
 
@@ -65,10 +66,6 @@ def _holding(masks: Array, number: int) -> NDArray[np.float64]:
     return total
 
 
-def _scores(counts: NDArray[np.int64] | NDArray[np.float64], suffix: str) -> dict[str, float]:
-    union = counts.sum(axis=0) + counts.sum(axis=1) - counts.diagonal()
-    iou = counts.diagonal()[union > 0] / union[union > 0]
-    return {
-        f"mask_miou{suffix}": float(iou.mean()),
-        f"mask_accuracy{suffix}": float(counts.diagonal().sum() / counts.sum()),
-    }
+def _scores(counts: NDArray[Any], suffix: str) -> dict[str, float]:
+    found = fixed_scores(counts)
+    return {f"mask_miou{suffix}": found.miou, f"mask_accuracy{suffix}": found.accuracy}

@@ -12,12 +12,16 @@ from selfguide.backbone.artifact import save_backbone
 from selfguide.backbone.patches import Stored
 from selfguide.backbone.registry import VARIANTS
 from selfguide.core.errors import UserError
+from selfguide.core.palette import PALETTE
 from selfguide.images.artifact import ImageSet, ImageSplit
 from selfguide.masks import find, train
 from selfguide.masks.annotator import load_annotator, save_segmentation
 from selfguide.masks.artifact import FoundMasks
 from selfguide.masks.build import build_masks
 from selfguide.masks.find import find_masks
+from selfguide.masks.measure import measure
+from selfguide.masks.metrics import fixed_scores
+from selfguide.masks.picture import draw_masks
 from selfguide.masks.registry import METHODS
 from selfguide.masks.segment import classes
 from selfguide.masks.segmenter import SegmenterArtifact
@@ -279,3 +283,50 @@ def at(code, y, x, patch=4):
     for row, column in np.ndindex(rows, columns):
         total += max(0.0, 1 - abs(y - row)) * max(0.0, 1 - abs(x - column)) * code[:, row, column]
     return total
+
+
+def halves(folder):
+    """Images whose true classes are their halves, the first with a void row."""
+    truth = np.zeros((N, SIDE, SIDE), np.uint8)
+    truth[:, SIDE // 2 :] = 1
+    truth[0, 0] = 255
+    ImageSet(ImageSplit(PIXELS, masks=truth), None, None, "arrays", 0, mask_names=("dark", "light")).save(folder)
+    return ImageSet.load(folder)
+
+
+def test_the_stages_metrics_and_picture(patches):
+    fitted(patches, "segmenter", "kmeans_patches", num_classes=2)
+    build_masks(masks_config("kmeans_patches", num_classes=2), patches, "segmenter", Stored(PIXELS), SIDE, "masks")
+    images, found = halves("halves"), FoundMasks.load("masks")
+    scores, assignment = measure(found, patches, "segmenter", images, 0)
+    truth = images.train.masks
+    agreement = (found.masks == truth)[truth != 255].mean()
+    assert scores["mask_accuracy"] == pytest.approx(max(agreement, 1 - agreement))
+    assert scores["mask_linear_accuracy"] > 0.9  # halves differ in brightness
+    assert scores["mask_classes_present"] == scores["mask_clusters_used"] == 2
+    assert 0.5 <= scores["mask_largest_cluster"] <= 1
+    assert 0.5 <= scores["mask_confidence"] <= 1
+    assert sorted(assignment) == [0, 1]
+    unknown = ImageSet(ImageSplit(PIXELS), None, None, "arrays", 0)
+    alone, none = measure(found, patches, "segmenter", unknown, 0)
+    assert none is None
+    assert alone.keys() == {"mask_confidence", "mask_clusters_used", "mask_largest_cluster"}
+    void = ImageSet(ImageSplit(PIXELS, masks=np.full_like(truth, 255)), None, None, "arrays", 0, ("dark", "light"))
+    assert measure(found, patches, "segmenter", void, 0) == (alone, None)
+    with pytest.raises(UserError, match="12 masks, data/images has 3 images"):
+        measure(found, patches, "segmenter", ImageSet(ImageSplit(PIXELS[:3]), None, None, "arrays", 0), 0)
+
+    picture = np.asarray(draw_masks(PIXELS, found.masks, truth, images.mask_names, assignment, 4))
+    tile, first = SIDE * 6 + 2, picture.shape[1] - 4 * (SIDE * 6 + 2)  # 96 pixels a tile, and words before them
+    where = assignment[found.masks[0]]
+    for row, colours in ((1, PALETTE[where]), (2, PALETTE[truth[0]])):
+        shown = picture[row * tile + 2 : (row + 1) * tile : 6, first : first + SIDE * 6 : 6][:SIDE, :SIDE]
+        np.testing.assert_array_equal(shown, colours)
+    assert draw_masks(PIXELS, found.masks, None, None, None, 4).size[1] < len(picture)
+
+
+def test_classes_that_are_the_same_on_both_sides():
+    found = fixed_scores(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    assert found.accuracy == 7 / 8
+    assert found.miou == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert np.isnan(fixed_scores(np.zeros((2, 2), int)).miou)
