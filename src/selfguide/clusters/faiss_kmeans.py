@@ -11,7 +11,13 @@ _CHUNK, _TILE = 16_384, 1024
 
 
 def faiss_kmeans(
-    points: NDArray[np.float32], k: int, seed: int, num_iterations: int, num_redo: int, max_points_per_centroid: int
+    points: NDArray[np.float32],
+    k: int,
+    seed: int,
+    num_iterations: int,
+    num_redo: int,
+    max_points_per_centroid: int,
+    spherical: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
     """Lloyd's algorithm of faiss; the same bytes from the same arguments and number of threads.
 
@@ -22,6 +28,7 @@ def faiss_kmeans(
         num_iterations: Lloyd iterations per run.
         num_redo: runs; the one of the lowest inertia is kept.
         max_points_per_centroid: fit on a random k times as many points. (faiss alone would take 256 in silence.)
+        spherical: make centroids of unit length after each iteration, so that the nearest has the largest cosine.
 
     Returns:
         ids (N,), centroids (k, D) and the sum of squared distances.
@@ -34,6 +41,7 @@ def faiss_kmeans(
         seed=seed,
         min_points_per_centroid=1,
         max_points_per_centroid=max_points_per_centroid,
+        spherical=spherical,
     )
     estimator.train(points)
     _, ids = estimator.assign(points)

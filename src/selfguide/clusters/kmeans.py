@@ -76,7 +76,7 @@ def kmeans(
     device, dtype = _hardware()
     if k <= FAISS_K and device.type == "cpu" and features.nbytes <= _FAISS_BYTES:
         unit = normalise(features)
-        _check_distinct(unit, k, num_points)
+        check_distinct(unit, k, num_points)
         faiss_seed = derive_seed(seed, "clusters") % 2**31
         ids, centroids, inertia = faiss_kmeans(unit, k, faiss_seed, num_iterations, num_redo, most)
         return KMeansResult(ids.astype(np.int32), centroids, np.bincount(ids, minlength=k), inertia)
@@ -92,7 +92,7 @@ def kmeans(
             torch.set_num_threads(1)
         points = UnitPoints(features, device, dtype, threads if device.type == "cpu" else 1)
         tiles = torch.split(points.everything, 1024)
-        _check_distinct((row for rows in tiles for row in points.unit(rows).numpy()), k, num_points)
+        check_distinct((row for rows in tiles for row in points.unit(rows).numpy()), k, num_points)
         run = _best_run(points, min(num_points, k * most), k, seed, num_iterations, num_redo)
         run.assign_all()
     finally:
@@ -133,8 +133,17 @@ def _hardware() -> tuple[torch.device, torch.dtype]:
     return torch.device("cuda" if uses_cuda() else "cpu"), dtype
 
 
-def _check_distinct(rows: Iterable[NDArray[np.float32]], k: int, num_points: int) -> None:
-    """Refuse fewer distinct directions than clusters; looks no further than k of them."""
+def check_distinct(rows: Iterable[NDArray[np.float32]], k: int, num_points: int) -> None:
+    """Refuse fewer distinct directions than clusters; looks no further than k of them.
+
+    Args:
+        rows: of unit length.
+        k: number of clusters.
+        num_points: of all rows, for the message.
+
+    Raises:
+        UserError: fewer.
+    """
     seen: set[bytes] = set()
     for row in rows:
         seen.add(row.tobytes())

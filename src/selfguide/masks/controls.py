@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from selfguide.clusters.kmeans import kmeans
-from selfguide.core.artifact import Array
+from selfguide.clusters.faiss_kmeans import faiss_kmeans
+from selfguide.clusters.kmeans import check_distinct
 from selfguide.core.errors import UserError
-from selfguide.core.seeding import numpy_generator
+from selfguide.core.seeding import derive_seed, numpy_generator
 from selfguide.masks.config import SegmenterConfig
 from selfguide.masks.primaps import PrimapsCode
 from selfguide.patches.artifact import PatchSet
@@ -71,8 +71,11 @@ def _sample(patches: PatchSet, mean: Tensor, config: SegmenterConfig, seed: int)
 
 
 def _clusters(vectors: Tensor, config: SegmenterConfig, seed: int) -> Tensor:
-    points: Array = F.normalize(vectors, dim=1).numpy()
+    """Spherical k-means, as pixels go to the cluster of the largest cosine."""
+    points, k = F.normalize(vectors, dim=1).numpy(), config.num_classes
     try:
-        return torch.from_numpy(kmeans(points, config.num_classes, seed, _ITERATIONS, _REDO, None).centroids)
+        check_distinct(points, k, len(points))
     except UserError as error:
         raise UserError(f"masks.segmenter.num_classes: {error}") from None
+    start = derive_seed(seed, "segmenter", "clusters") % 2**31
+    return torch.from_numpy(faiss_kmeans(points, k, start, _ITERATIONS, _REDO, len(points), spherical=True)[1])

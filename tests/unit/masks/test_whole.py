@@ -202,9 +202,10 @@ def test_k_means_gives_each_patch_its_nearest_cluster(patches):
     similar = (vectors @ clusters.T) / np.linalg.norm(vectors, axis=1, keepdims=True) / np.linalg.norm(clusters, axis=1)
     np.testing.assert_array_equal(found.reshape(-1).numpy(), similar.argmax(axis=1))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    nearest = ((unit[:, None] - clusters) ** 2).sum(axis=2).argmin(axis=1)
-    for k in range(K):  # a fixed point of Lloyd's algorithm: each is the mean of its own
-        np.testing.assert_allclose(clusters[k], unit[nearest == k].mean(axis=0), atol=1e-4)
+    nearest = (unit @ clusters.T).argmax(axis=1)
+    for k in range(K):  # a fixed point of spherical k-means: each points to where the mean of its own does
+        mean = unit[nearest == k].mean(axis=0)
+        np.testing.assert_allclose(clusters[k], mean / np.linalg.norm(mean), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["kmeans_patches", "pca", "primaps"])
