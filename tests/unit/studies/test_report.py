@@ -35,7 +35,11 @@ def committed(path: str) -> tuple[list[str], list[list[str]]]:
     return titles, rows
 
 
-@pytest.mark.parametrize("name", ["runs", "tinyimagenet"])
+def tables(study: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "studies" / study).glob("*.csv"))
+
+
+@pytest.mark.parametrize("name", tables("guidance"))
 def test_the_committed_table_of_guidance_is_that_of_its_rows(name):
     (_, *metrics), rows = committed(f"studies/guidance/{name}.md")
     found = report.over_seeds(report.read_csv(ROOT / f"studies/guidance/{name}.csv"), "guidance", metrics)
@@ -67,6 +71,17 @@ def test_the_committed_table_of_boxes_is_that_of_its_rows(name):
     assert cells == [
         [row[title] if title == "annotator" else f"{float(row[title]):.3g}" for title in titles] for row in rows
     ]
+
+
+@pytest.mark.parametrize("name", tables("masks"))
+def test_the_committed_table_of_masks_is_that_of_its_rows(name):
+    rows = report.read_csv(ROOT / f"studies/masks/{name}.csv")
+    titles, cells = committed(f"studies/masks/{name}.md")
+    if titles[0] == "method":
+        assert cells == report.over_seeds(rows, "method", titles[1:])
+    else:
+        assert titles == [column for column in rows[0] if not column.startswith("num_")]
+        assert cells == [[f"{float(row[title]):.3g}" for title in titles] for row in rows]
 
 
 @pytest.mark.parametrize("name", STUDIES)
