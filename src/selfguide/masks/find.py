@@ -49,7 +49,7 @@ def find_masks(annotator: str | Path, images: Array) -> tuple[Array, int] | None
         batch = PatchReader(network, Views(some, 2), kind, input_size, "masks").read(0, 2 * num, device)
         patches, masks = dict(zip(batch.numbers, batch.patches, strict=True)), []
         for i in range(num):
-            whole, mirror = (_as_map(patches[j].features, patches[j].grid, device) for j in (i, i + num))
+            whole, mirror = (as_map(patches[j].features, patches[j].grid, device) for j in (i, i + num))
             seen = Seen(whole, mirror if saved.masks.mirror else None, patches[i].scales, patches[i].image_hw)
             pixels = prepare_pixels(some.read(i), input_size) if saved.masks.crf else None
             masks.append(classes(segmenter, seen, window, side, saved.masks, pixels)[0][0])
@@ -73,8 +73,9 @@ def find_masks(annotator: str | Path, images: Array) -> tuple[Array, int] | None
     return None if filled is None else (filled.read()["masks"], found.config.num_classes)
 
 
-def _as_map(features: Array, grid: tuple[int, int], device: torch.device) -> Tensor:
+def as_map(features: Array, grid: tuple[int, int], device: torch.device) -> Tensor:
     """(N, D), row by row => (1, D, rows, columns); rounded as data/patches keeps them, so that the same pixels get the
-    same classes.
+    same classes. What is larger than any of the training images could be is made as large as it may be.
     """
-    return torch.from_numpy(features).half().float().to(device).T.reshape(1, -1, *grid)
+    most = torch.finfo(torch.float16).max
+    return torch.from_numpy(features).clamp(-most, most).half().float().to(device).T.reshape(1, -1, *grid)

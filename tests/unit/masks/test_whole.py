@@ -18,7 +18,7 @@ from selfguide.masks import find, train
 from selfguide.masks.annotator import load_annotator, save_segmentation
 from selfguide.masks.artifact import FoundMasks
 from selfguide.masks.build import build_masks
-from selfguide.masks.find import find_masks
+from selfguide.masks.find import as_map, find_masks
 from selfguide.masks.measure import measure
 from selfguide.masks.metrics import fixed_scores
 from selfguide.masks.picture import draw_masks
@@ -206,6 +206,11 @@ def test_k_means_gives_each_patch_its_nearest_cluster(patches):
     for k in range(K):  # a fixed point of spherical k-means: each points to where the mean of its own does
         mean = unit[nearest == k].mean(axis=0)
         np.testing.assert_allclose(clusters[k], mean / np.linalg.norm(mean), atol=1e-4)
+
+
+def test_features_of_other_images_that_are_too_large_stay_finite():
+    found = as_map(np.array([[1e6, -1e6], [1.0, 2.0]], np.float32), (1, 2), torch.device("cpu"))
+    assert found.tolist() == [[[[65504.0, 1.0]], [[-65504.0, 2.0]]]]
 
 
 @pytest.mark.parametrize("name", ["kmeans_patches", "pca", "primaps"])
