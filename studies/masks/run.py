@@ -40,6 +40,7 @@ TABLES = {
         "stego, centred by anchor": [STEGO, "masks.segmenter.stego.pointwise=true"],
         "stego, shifts as shipped": [STEGO, "masks.segmenter.stego.shifts=[0.18,0.12,0.46]"],
         "stego, empty clusters stay": [STEGO, "masks.segmenter.revive_every_steps=null"],
+        "stego, clusters not refitted": [STEGO, "masks.segmenter.refit_clusters=false"],
     },
 }
 COLUMNS = ["mask_miou", "mask_accuracy", "mask_linear_miou", "mask_linear_accuracy", "mask_clusters_used",

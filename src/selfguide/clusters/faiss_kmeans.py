@@ -18,6 +18,7 @@ def faiss_kmeans(
     num_redo: int,
     max_points_per_centroid: int,
     spherical: bool = False,
+    first: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
     """Lloyd's algorithm of faiss; the same bytes from the same arguments and number of threads.
 
@@ -29,6 +30,7 @@ def faiss_kmeans(
         num_redo: runs; the one of the lowest inertia is kept.
         max_points_per_centroid: fit on a random k times as many points. (faiss alone would take 256 in silence.)
         spherical: make centroids of unit length after each iteration, so that the nearest has the largest cosine.
+        first: (k, D) centroids of every run, in the place of random points.
 
     Returns:
         ids (N,), centroids (k, D) and the sum of squared distances.
@@ -43,14 +45,14 @@ def faiss_kmeans(
         max_points_per_centroid=max_points_per_centroid,
         spherical=spherical,
     )
-    estimator.train(points)
+    estimator.train(points, init_centroids=first)
     _, ids = estimator.assign(points)
     centroids: NDArray[np.float32] = estimator.centroids
     # In float64 from the differences: faiss' own distances lose digits, and vary with the number of threads.
     inertia = 0.0
     squares = np.empty((min(_CHUNK, len(points)), points.shape[1]))
-    for first in range(0, len(points), _CHUNK):
-        chunk = slice(first, first + _CHUNK)
+    for begin in range(0, len(points), _CHUNK):
+        chunk = slice(begin, begin + _CHUNK)
         for start in range(0, len(points[chunk]), _TILE):
             tile = slice(start, start + _TILE)
             off = points[chunk][tile] - centroids[ids[chunk][tile]]

@@ -72,10 +72,13 @@ class SegmenterConfig(StrictModel):
     revive_every_steps: Steps | None
     """stego, smooseg: clusters that next to nothing is nearest to are put where the others serve worst, so often; null:
     they stay empty (the papers)."""
+    refit_clusters: bool
+    """stego, smooseg: k-means of the trained codes, from the trained clusters on, until it comes to rest; the papers do
+    not."""
     checkpoint_every_steps: Steps
     """A killed training goes on from there."""
     max_patches: int = Field(ge=1, le=100_000_000)
-    """Controls: patches that k-means runs on, at most; primaps: images times 16."""
+    """Of k-means: patches that it runs on, at most; primaps: images times 16."""
     stego: StegoConfig
     smooseg: SmooSegConfig
 

@@ -24,6 +24,7 @@ from selfguide.masks.batch import Maps, TrainingBatch
 from selfguide.masks.config import SegmenterConfig
 from selfguide.masks.registry import METHODS
 from selfguide.masks.segmenter import Segmenter, save_segmenter, zero_mean
+from selfguide.masks.spherical import refit
 from selfguide.patches.artifact import PatchSet
 from selfguide.patches.neighbours import Neighbours
 
@@ -146,6 +147,10 @@ def fit(patches: PatchSet, neighbours: Neighbours | None, config: SegmenterConfi
         if found is None:
             return
         trained, scratch = found
+        if config.refit_clusters:
+            code, clusters = trained.segmenter.code, trained.segmenter.clusters
+            clusters = refit(code, clusters, patches, mean, config, seed)
+            trained = _Fitted(Segmenter(code, clusters, mean), trained.curve)
     facts = {"seed": seed, "curve": trained.curve, "backbone": patches.backbone, "patches": patches.digest}
     save_segmenter(out, trained.segmenter, config, patches.width, **facts)
     if scratch is not None:

@@ -13,7 +13,7 @@ def segmenter_config(method: str = "stego", **changes: Any) -> SegmenterConfig:
     smooseg = {"shifts": (0.02, -0.48), "temperature": 0.1, "prototype_decay": 0.9}
     values = {"num_classes": 3, "width": 4, "dropout": 0.1, "num_samples": 3, "subtract_mean": False, "batch_size": 4,
               "max_steps": 4, "learning_rate": 1e-3, "probe_learning_rate": 1e-2, "checkpoint_every_steps": 2,
-              "revive_every_steps": None, "max_patches": 1000}  # fmt: skip
+              "revive_every_steps": None, "refit_clusters": False, "max_patches": 1000}  # fmt: skip
     section = smooseg if method == "smooseg" else stego
     section |= {key: changes.pop(key) for key in list(changes) if key in section}
     return SegmenterConfig(method=method, **{**values, **changes}, stego=stego, smooseg=smooseg)

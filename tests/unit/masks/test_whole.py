@@ -25,6 +25,7 @@ from selfguide.masks.picture import draw_masks
 from selfguide.masks.registry import METHODS
 from selfguide.masks.segment import classes
 from selfguide.masks.segmenter import SegmenterArtifact
+from selfguide.masks.spherical import refit
 from selfguide.masks.stego import Stego
 from selfguide.masks.train import fit
 from selfguide.patches.artifact import PatchSet
@@ -206,6 +207,33 @@ def test_k_means_gives_each_patch_its_nearest_cluster(patches):
     for k in range(K):  # a fixed point of spherical k-means: each points to where the mean of its own does
         mean = unit[nearest == k].mean(axis=0)
         np.testing.assert_allclose(clusters[k], mean / np.linalg.norm(mean), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["stego", "smooseg"])
+def test_clusters_are_refitted_to_the_trained_codes(patches, name):
+    before = SegmenterArtifact.load(fitted(patches, "probe", name)).segmenter
+    after = SegmenterArtifact.load(fitted(patches, "refitted", name, refit_clusters=True)).segmenter
+    for key, value in before.code.state_dict().items():
+        assert torch.equal(after.code.state_dict()[key], value)
+    maps, _ = patches.maps(np.arange(N))
+    codes = torch.nn.functional.normalize(before(maps).permute(0, 2, 3, 1).reshape(-1, 4), dim=1).numpy()
+    expected = torch.nn.functional.normalize(before.clusters, dim=1).numpy()
+    for _ in range(50):
+        nearest = (codes @ expected.T).argmax(axis=1)
+        assert len(np.unique(nearest)) == K
+        sums = np.stack([codes[nearest == k].sum(axis=0) for k in range(K)])
+        expected = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    np.testing.assert_allclose(after.clusters.numpy(), expected, atol=1e-4)
+
+
+def test_clusters_of_a_collapsed_head_stay(patches):
+    class Constant(torch.nn.Module):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return torch.ones_like(maps[:, :4])
+
+    clusters = torch.eye(4)[:3]
+    found = refit(Constant(), clusters, patches, torch.zeros(8), segmenter_config("stego"), 0)
+    assert torch.equal(found, clusters)
 
 
 def test_features_of_other_images_that_are_too_large_stay_finite():
