@@ -235,7 +235,7 @@ def open_splits(
         entries = choose(key, name)
         empty = sum(not len(entry.labels) for entry in entries)
         objects = "" if class_names is None else f", {empty} of them with no object"
-        _LOG.info("images.%s: %s: %d images%s", key, name, len(entries), objects)
+        _LOG.info("images.%s: %s: %d images%s", key, name or "all", len(entries), objects)
         description_of = f"{name or 'all'} of {description}"
         if empty < len(entries) and all((entry.boxes <= 1).all() for entry in entries):
             raise UserError(

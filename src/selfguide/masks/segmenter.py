@@ -77,12 +77,12 @@ class SegmenterArtifact:
             UserError: missing, damaged, or of another version.
         """
         meta = read_meta(folder, _KIND, "segmenter")
-        config, path = parse(SegmenterConfig, meta["config"], f"{folder}/meta.json: config"), None
+        config = parse(SegmenterConfig, meta["config"], f"{folder}/meta.json: config")
         path = meta.check("weights.safetensors")
-        channels = meta["channels"]
         try:
             state = load_file(path)
-            segmenter = Segmenter(METHODS[config.method].code(channels, config), state["clusters"], state["mean"])
+            code = METHODS[config.method].code(meta["channels"], config)
+            segmenter = Segmenter(code, state["clusters"], state["mean"])
             segmenter.load_state_dict(state)
         except (OSError, SafetensorError, RuntimeError, LookupError, TypeError) as error:
             raise UserError(f"{path}: cannot load the weights ({error}); {rerun('segmenter')}") from None
