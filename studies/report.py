@@ -9,8 +9,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,17 @@ Row = Mapping[str, Any]
 
 
 def experiment(settings: Iterable[str], *targets: str) -> None:
-    """`dvc exp run` with settings KEY=VALUE, of some stages or all; what was run before comes from DVC's cache."""
+    """`dvc exp run` with settings KEY=VALUE, of some stages or all; what was run before comes from DVC's cache.
+
+    DVC leaves the settings in params.yaml; it is put back here, so that no experiment inherits those of another.
+    """
     values = (part for value in settings for part in ("-S", value))
-    subprocess.run(["dvc", "exp", "run", "--quiet", *values, *targets], check=True)
+    params = Path("params.yaml")
+    before = params.read_bytes()
+    try:
+        subprocess.run(["dvc", "exp", "run", "--quiet", *values, *targets], check=True)
+    finally:
+        params.write_bytes(before)
 
 
 def results(*names: str) -> dict[str, Any]:
@@ -45,17 +52,6 @@ def against_w(strengths: Iterable[float], settings: Sequence[str]) -> list[Row]:
         own = {key: value for key, value in scores.items() if key.startswith(kept) and not key.endswith(beside)}
         rows.append({"w": w, **results("obedience"), **own})
     return rows
-
-
-@contextmanager
-def params_put_back() -> Iterator[None]:
-    """Within the context experiments may change params.yaml; after it, the file is as it was."""
-    path = Path("params.yaml")
-    before = path.read_bytes()
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
 
 
 def command(script: str, *arguments: object, **options: Sequence[object]) -> str:

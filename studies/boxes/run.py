@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
-from report import Row, against_w, command, experiment, params_put_back, publish, results, write_csv  # noqa: E402
+from report import Row, against_w, command, experiment, publish, results, write_csv  # noqa: E402
 
 ANNOTATORS = {
     "lost": ["boxes.method=lost", "boxes.subtract_mean_key=false"],
@@ -42,8 +42,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings of every run")
     parser.add_argument("--name", help="results go to studies/boxes/NAME.csv and NAME.md (default: the table)")
     args = parser.parse_args()
-    with params_put_back():
-        rows = annotators(args) if args.table == "annotators" else against_w(args.w, args.set)
+    rows = annotators(args) if args.table == "annotators" else against_w(args.w, args.set)
     name, options = args.name or args.table, {"set": args.set}
     if args.table == "obedience":
         options["w"] = [f"{w:g}" for w in args.w]

@@ -5,7 +5,7 @@
 
 Runs `dvc exp run` once per kind and seed (whatever was run before comes from DVC's cache), collects
 results/metrics.json of each run into studies/guidance/runs.csv, and prints mean and standard deviation as a table. A
-seed changes everything random: the embedded data set, the backbone, training and sampling. params.yaml is put back.
+seed changes everything random: the embedded data set, the backbone, training and sampling.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from selfguide.annotations.registry import KINDS
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
-from report import Row, command, experiment, over_seeds, params_put_back, publish, results, write_csv  # noqa: E402
+from report import Row, command, experiment, over_seeds, publish, results, write_csv  # noqa: E402
 
 FIRST = ["none", "self_labeled", "ground_truth_label"]
 
@@ -44,11 +44,10 @@ def main() -> None:
                         "recall_efficientnet_lite0"])  # fmt: skip
     args = parser.parse_args()
     rows: list[Row] = []
-    with params_put_back():
-        for seed in args.seeds:
-            for kind in args.kinds:
-                rows.append({"guidance": kind, "seed": seed, **run(kind, seed, args.set)})
-                write_csv(HERE / f"{args.name}.csv", rows)
+    for seed in args.seeds:
+        for kind in args.kinds:
+            rows.append({"guidance": kind, "seed": seed, **run(kind, seed, args.set)})
+            write_csv(HERE / f"{args.name}.csv", rows)
     kinds = [] if args.kinds == FIRST else args.kinds
     name = [] if args.name == "runs" else [args.name]
     line = command("studies/guidance/run.py", seeds=args.seeds, kinds=kinds, set=args.set, name=name)

@@ -5,8 +5,7 @@
     python studies/masks/run.py obedience                 # agreement of asked and found masks, and FD, against w
 
 Each row is a `dvc exp run`, so that what was computed before comes from DVC's cache. A seed changes the images that are
-rendered or chosen, the backbone and the segmenter. Tables go to NAME.csv and NAME.md beside this file; params.yaml is
-put back.
+rendered or chosen, the backbone and the segmenter. Tables go to NAME.csv and NAME.md beside this file.
 """
 
 import argparse
@@ -21,7 +20,6 @@ from report import (  # noqa: E402
     command,
     experiment,
     over_seeds,
-    params_put_back,
     publish,
     results,
     write_csv,
@@ -58,20 +56,19 @@ def main() -> None:
     args = parser.parse_args()
     name, rows = args.name or args.table, list[Row]()
     options = {"set": args.set, "name": [args.name] if args.name else []}
-    with params_put_back():
-        if args.table == "obedience":
-            rows = against_w(args.w, args.set)
-            options["w"] = [f"{w:g}" for w in args.w]
-            columns = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.startswith("num_")]
-            cells = [[f"{row.get(column, float('nan')):.3g}" for column in columns] for row in rows]
-        else:
-            for seed in args.seeds:
-                for method, own in TABLES[args.table].items():
-                    experiment(["guidance=self_segmented", f"seed={seed}", *args.set, *own], "masks")
-                    rows.append({"method": method, "seed": seed, **results("masks")})
-                    write_csv(HERE / f"{name}.csv", rows)
-            options["seeds"] = args.seeds
-            columns, cells = ["method", *COLUMNS], over_seeds(rows, "method", COLUMNS)
+    if args.table == "obedience":
+        rows = against_w(args.w, args.set)
+        options["w"] = [f"{w:g}" for w in args.w]
+        columns = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.startswith("num_")]
+        cells = [[f"{row.get(column, float('nan')):.3g}" for column in columns] for row in rows]
+    else:
+        for seed in args.seeds:
+            for method, own in TABLES[args.table].items():
+                experiment(["guidance=self_segmented", f"seed={seed}", *args.set, *own], "masks")
+                rows.append({"method": method, "seed": seed, **results("masks")})
+                write_csv(HERE / f"{name}.csv", rows)
+        options["seeds"] = args.seeds
+        columns, cells = ["method", *COLUMNS], over_seeds(rows, "method", COLUMNS)
     write_csv(HERE / f"{name}.csv", rows)
     publish(HERE / f"{name}.md", f"{command('studies/masks/run.py', args.table, **options)}:", columns, cells)
 

@@ -119,17 +119,21 @@ def test_experiments_leave_params_as_they_were(tmp_path, monkeypatch):
     Path("params.yaml").write_text("k: 20\n")
     Path("results").mkdir()
     Path("results/metrics.json").write_text('{"fd": 2}')
-    ran = []
+    ran, seen = [], []
 
     def run(words: list[str], check: bool) -> None:
         ran.append(words)
+        seen.append(Path("params.yaml").read_text())
         Path("params.yaml").write_text("k: 3\n")
+        if "seed=1" in words:
+            raise subprocess.CalledProcessError(1, words)
 
     monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(ZeroDivisionError), report.params_put_back():  # noqa: PT012
-        report.experiment(["k=3", "w=2"], "clusters")
-        _ = 1 / 0
-    assert ran == [["dvc", "exp", "run", "--quiet", "-S", "k=3", "-S", "w=2", "clusters"]]
+    report.experiment(["k=3", "w=2"], "clusters")
+    with pytest.raises(subprocess.CalledProcessError):
+        report.experiment(["seed=1"])
+    assert seen == ["k: 20\n", "k: 20\n"]  # what one sets, the next does not inherit
+    assert ran[:1] == [["dvc", "exp", "run", "--quiet", "-S", "k=3", "-S", "w=2", "clusters"]]
     assert Path("params.yaml").read_text() == "k: 20\n"
     assert report.results("metrics") == {"fd": 2}
 
