@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from scipy import linalg
 from torch import Tensor, nn
 
 
@@ -28,14 +29,23 @@ def primaps(features: Tensor, threshold: float = 0.4, coverage: float = 0.95) ->
     while not seeds or (masks >= 0).float().mean() < coverage:
         left = (masks < 0).nonzero()[:, 0]
         own = vectors[left]
-        _, axes = torch.linalg.eigh(((own - own.mean(dim=0)).T @ (own - own.mean(dim=0))).double())
-        seed = own[(own @ axes[:, -1].to(own)).abs().argmax()]
+        seed = own[(own @ _first_component(own)).abs().argmax()]
         agreement = own @ seed
         masks[left[agreement >= threshold * agreement.max()]] = len(seeds)
         seeds.append(seed)
     left = masks < 0
     masks[left] = (vectors[left] @ torch.stack(seeds).T).argmax(dim=1)
     return masks.view(height, width)
+
+
+def _first_component(vectors: Tensor) -> Tensor:
+    """(n, C) => (C,), of any length and sign; from the smaller of the two products, as few positions may be left."""
+    centred = vectors - vectors.mean(dim=0)
+    rows, columns = centred.shape
+    product = (centred @ centred.T if rows < columns else centred.T @ centred).double().cpu().numpy()
+    # Not torch.linalg.eigh, whose method does not converge on some products of low rank; and one vector is enough.
+    axis = torch.from_numpy(linalg.eigh(product, subset_by_index=[len(product) - 1] * 2)[1][:, 0]).to(centred)
+    return centred.T @ axis if rows < columns else axis
 
 
 def majority(masks: Tensor) -> Tensor:

@@ -41,6 +41,14 @@ def test_masks(settings, seed):
     np.testing.assert_array_equal(found.numpy(), by_loops(features.numpy(), *settings))
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_more_channels_than_positions(seed):
+    features = draw(40, 4, 5, seed=seed)
+    features[:, :2, :3] = features[:, :1, :1]  # equal ones: products of low rank
+    # Of two positions left, both would be as near to the component.
+    np.testing.assert_array_equal(primaps(features.float(), 0.4, 0.6).numpy(), by_loops(features.numpy(), 0.4, 0.6))
+
+
 def test_regions_of_one_feature_each():
     true = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 2], [2, 2, 2, 2]])
     features = torch.eye(3)[true].permute(2, 0, 1)
