@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from selfguide.core.errors import UserError
 from selfguide.core.seeding import numpy_generator
+from selfguide.masks.axes import leading_axes
 from selfguide.masks.config import SegmenterConfig
 from selfguide.masks.primaps import PrimapsCode
 from selfguide.masks.spherical import cluster, some_patches
@@ -43,10 +44,10 @@ def fit_pca(patches: PatchSet, mean: Tensor, config: SegmenterConfig, seed: int)
         raise UserError(
             f"masks.segmenter.width: expected at most {patches.width}, the features' width, for pca, found {width}"
         )
-    _, axes = torch.linalg.eigh(vectors.double().T @ vectors.double())
+    axes = leading_axes(vectors.double().T @ vectors.double(), width)
     code = Projection(patches.width, width)
     with torch.no_grad():
-        code.linear.weight.copy_(axes[:, -width:].flip(1).T.float()[:, :, None, None])
+        code.linear.weight.copy_(axes.T.float()[:, :, None, None])
     return code, cluster(vectors @ code.linear.weight.detach()[:, :, 0, 0].T, config, seed)
 
 

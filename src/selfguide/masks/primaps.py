@@ -2,8 +2,9 @@
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from scipy import linalg
 from torch import Tensor, nn
+
+from selfguide.masks.axes import leading_axes
 
 
 @torch.no_grad()
@@ -42,9 +43,8 @@ def _first_component(vectors: Tensor) -> Tensor:
     """(n, C) => (C,), of any length and sign; from the smaller of the two products, as few positions may be left."""
     centred = vectors - vectors.mean(dim=0)
     rows, columns = centred.shape
-    product = (centred @ centred.T if rows < columns else centred.T @ centred).double().cpu().numpy()
-    # Not torch.linalg.eigh, whose method does not converge on some products of low rank; and one vector is enough.
-    axis = torch.from_numpy(linalg.eigh(product, subset_by_index=[len(product) - 1] * 2)[1][:, 0]).to(centred)
+    product = centred @ centred.T if rows < columns else centred.T @ centred
+    axis = leading_axes(product, 1)[:, 0].to(centred)
     return centred.T @ axis if rows < columns else axis
 
 
